@@ -1,0 +1,95 @@
+"""Names: what an id, a key, an address and a path may look like, and how new ids are made.
+
+A peer id has none of the signs `@`, `#` and none of the reserved words, so an address is never
+ambiguous: `name` a peer, `broadcast` everyone, `@architect` a role, `#room` a room,
+`command-center` the person; `name@machine` is reserved.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+
+from lattice.errors import BadRequest
+
+PERSON = "command-center"
+BROADCAST = "broadcast"
+RESERVED = frozenset((PERSON, BROADCAST, "system", "human"))
+ROLES = ("architect", "worker")
+
+MAX_ID = 64
+MAX_KEY = 256
+MAX_PATH = 1024
+
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")
+_ID_SIGNS = re.compile(r"[A-Za-z0-9_.-]+\Z")
+
+
+def check_id(text: str, what: str = "id") -> str:
+    """The id, trimmed. BadRequest when it is empty, too long, or has a sign that ids do not have."""
+    text = text.strip()
+    if not text:
+        raise BadRequest(f"{what} is required")
+    if len(text) > MAX_ID:
+        raise BadRequest(f"{what} exceeds {MAX_ID} chars")
+    if not _ID_SIGNS.match(text):
+        raise BadRequest(f"{what} contains invalid characters (use alphanumeric, -, _, .)")
+    if not _ID.match(text):
+        raise BadRequest(f"{what} must not begin with - or .")
+    return text
+
+
+def check_peer_id(text: str) -> str:
+    """An id that a peer may have: `check_id`, and not one of the reserved words."""
+    text = check_id(text)
+    if text.lower() in RESERVED:
+        raise BadRequest(f"id '{text}' is reserved", hint="choose another id")
+    return text
+
+
+def check_address(text: str) -> str:
+    """A recipient: a peer id, `broadcast`, `@role`, `#room`, or `command-center`."""
+    text = text.strip()
+    if text.startswith("@"):
+        if text[1:] not in ROLES:
+            raise BadRequest(f"'{text}' is no role", hint="use @architect or @worker")
+        return text
+    if text.startswith("#"):
+        return "#" + check_id(text[1:], "room")
+    return check_id(text, "recipient_id")
+
+
+def lock_path(path: str, base: str) -> str:
+    """The one spelling of a file: absolute where a base is known, symlinks resolved, `/` as separator, NFC.
+
+    Reads directory entries (lstat), never opens the file. On a file system that folds case the
+    spelling on disk cannot be asked cheaply, so there (Windows, macOS) the path is case-folded.
+    BadRequest on NUL or control characters and on more than MAX_PATH characters.
+    """
+    text = path.strip()
+    if not text:
+        raise BadRequest("file_path is required")
+    if len(text) > MAX_PATH:
+        raise BadRequest(f"file_path exceeds {MAX_PATH} chars")
+    if any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
+        raise BadRequest("file_path contains a control character")
+    if base:
+        text = os.path.join(base, text)
+    if os.path.isabs(text):
+        text = os.path.realpath(text)
+    text = os.path.normpath(text).replace("\\", "/")
+    if text.startswith("//"):  # normpath keeps exactly two leading slashes, as POSIX allows
+        text = text[1:]
+    text = unicodedata.normalize("NFC", text)
+    return text.casefold() if os.name == "nt" or os.uname().sysname == "Darwin" else text
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id such as `worker-3fa9c1`."""
+    return f"{prefix}-{os.urandom(3).hex()}"
+
+
+def new_key() -> str:
+    """A fresh unguessable word of 32 hex digits: idempotency keys, nonces, receipts, process lives."""
+    return os.urandom(16).hex()

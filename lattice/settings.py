@@ -1,0 +1,97 @@
+"""Settings: one table of environment names, and where things are kept.
+
+    C2_LATTICE_HOME   the state directory (0700): secret, flags/, tickets/, backups/, broker.log,
+                      and one broker-PORT.json for each running broker
+    C2_LATTICE_DB     the database file (0600), its lock beside it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import namedtuple
+
+DEFAULT_PORT = 7899
+
+Setting = namedtuple("Setting", "name env kind default why")
+
+SETTINGS = (
+    Setting("port", "C2_LATTICE_PORT", "port", 0, "the broker's port; unset: the running broker's, else 7899"),
+    Setting("home", "C2_LATTICE_HOME", "path", "~/.c2-lattice", "the state directory"),
+    Setting("db", "C2_LATTICE_DB", "path", "~/.c2-lattice.db", "the database"),
+    Setting("secret", "C2_LATTICE_SECRET", "text", "", "the secret itself, instead of the file in the state directory"),
+    Setting("workspace", "C2_LATTICE_WORKSPACE", "text", "", "names the workspace; unset: found from the repository"),
+    Setting("rate", "C2_LATTICE_RATE", "count", 10, "messages a minute for each peer"),
+    Setting("allow_host", "C2_LATTICE_ALLOW_HOST", "text", "", "one more Host header to accept, such as 127.0.0.1:8000"),
+    Setting("toolsets", "C2_LATTICE_TOOLSETS", "text", "core", "which sets of tools the MCP server offers, by comma"),
+    Setting("spawn", "C2_LATTICE_SPAWN", "text", "ask", "ask: the person approves each spawned session; allow: no question"),
+    Setting("ticket", "C2_LATTICE_TICKET", "path", "", "a 0600 file with the ticket of a spawned session"),
+    Setting("peer_id", "PEER_ID", "text", "", "the id this session wants"),
+    Setting("peer_role", "PEER_ROLE", "text", "", "architect asks for the seat; else worker"),
+    Setting("peer_dir", "PEER_DIR", "path", "", "base of relative lock paths and of the workspace; unset: the working directory"),
+)  # fmt: skip
+
+Settings = namedtuple("Settings", [setting.name for setting in SETTINGS])
+
+
+class BadSetting(ValueError):
+    """A setting that cannot be used; the message names the variable, its value and what is allowed."""
+
+
+def read(environ: dict[str, str]) -> Settings:  # type: ignore[valid-type]
+    """The settings in `environ`, paths made absolute. BadSetting when one cannot be used."""
+    return Settings(*[_value(setting, environ.get(setting.env, "").strip()) for setting in SETTINGS])
+
+
+def _value(setting: Setting, text: str) -> object:  # type: ignore[valid-type]
+    if setting.kind == "path":
+        chosen = text or setting.default
+        return os.path.abspath(os.path.expanduser(chosen)) if chosen else ""
+    if not text:
+        return setting.default
+    if setting.kind == "text":
+        return text
+    highest = 65535 if setting.kind == "port" else 1_000_000
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= highest):
+        raise BadSetting(f"{setting.env}={text}: must be a whole number from 1 to {highest}")
+    return int(text)
+
+
+def make_home(home: str) -> None:
+    """Make the state directory, 0700. PermissionError when it is not ours alone: others could then read the secret."""
+    os.makedirs(home, mode=0o700, exist_ok=True)
+    if os.name == "nt":
+        return  # a user's profile folder is closed to others by its ACL
+    found = os.stat(home)
+    if found.st_uid != os.getuid():
+        raise PermissionError(f"{home} belongs to another user")
+    if found.st_mode & 0o077:
+        raise PermissionError(f"{home} is open to other users; close it with: chmod 700 {home}")
+
+
+def broker_file(home: str, port: int) -> str:
+    return os.path.join(home, f"broker-{port}.json")
+
+
+def running_brokers(home: str) -> list[dict[str, object]]:
+    """What the broker files of this home say, newest first: {port, database, pid, version, wire, started_at}.
+
+    A file may outlive its broker (kill -9): whoever uses an entry proves the broker first.
+    """
+    found = []
+    try:
+        entries = os.listdir(home)
+    except OSError:
+        return []
+    for entry in entries:
+        if not (entry.startswith("broker-") and entry.endswith(".json")):
+            continue
+        try:
+            with open(os.path.join(home, entry), encoding="utf-8") as file:
+                card = json.load(file)
+        except (OSError, ValueError):
+            continue  # being written, or damaged: as good as not there
+        if isinstance(card, dict) and isinstance(card.get("port"), int):
+            found.append(card)
+    found.sort(key=lambda card: -float(card.get("started_at") or 0))
+    return found

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 
 from lattice.errors import BadRequest
 
@@ -67,6 +66,8 @@ def lock_path(path: str, base: str) -> str:
     spelling on disk cannot be asked cheaply, so there (Windows, macOS) the path is case-folded.
     BadRequest on NUL or control characters and on more than MAX_PATH characters.
     """
+    import unicodedata  # here: a session loads this module before its first answer (design D13)
+
     text = path.strip()
     if not text:
         raise BadRequest("file_path is required")

@@ -106,10 +106,10 @@ def schema(param: Param) -> dict[str, object]:
     elif param.kind == "list":
         items: dict[str, object] = {"type": JSON_TYPE[param.of]}
         if param.of == "object" and param.fields:
-            items = object_schema(param.fields)
+            items = object_schema(param.fields, closed=False)
         said = {"type": "array", "items": items}
     elif param.kind == "object" and param.fields:
-        said = object_schema(param.fields)
+        said = object_schema(param.fields, closed=False)
     else:
         said = {"type": JSON_TYPE[param.kind]}
     if param.doc:
@@ -117,13 +117,15 @@ def schema(param: Param) -> dict[str, object]:
     return said
 
 
-def object_schema(fields: tuple[Param, ...]) -> dict[str, object]:
-    """An object with these members and no others."""
+def object_schema(fields: tuple[Param, ...], closed: bool = True) -> dict[str, object]:
+    """An object with these members. `closed` says that there are no others; `check` refuses others either way,
+    and every byte of a tool's schema costs each session, so nested objects leave it unsaid."""
     said: dict[str, object] = {"type": "object", "properties": {param.name: schema(param) for param in fields}}
     required = [param.name for param in fields if param.required]
     if required:
         said["required"] = required
-    said["additionalProperties"] = False
+    if closed:
+        said["additionalProperties"] = False
     return said
 
 

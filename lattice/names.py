@@ -14,6 +14,7 @@ from lattice.errors import BadRequest
 
 PERSON = "command-center"
 BROADCAST = "broadcast"
+ARCHITECT_ADDRESS = "@architect"
 RESERVED = frozenset((PERSON, BROADCAST, "system", "human"))
 ROLES = ("architect", "worker")
 
@@ -48,11 +49,11 @@ def check_peer_id(text: str) -> str:
 
 
 def check_address(text: str) -> str:
-    """A recipient: a peer id, `broadcast`, `@role`, `#room`, or `command-center`."""
+    """A recipient: a peer id, `broadcast`, `@architect`, `#room`, or `command-center`."""
     text = text.strip()
     if text.startswith("@"):
-        if text[1:] not in ROLES:
-            raise BadRequest(f"'{text}' is no role", hint="use @architect or @worker")
+        if text != ARCHITECT_ADDRESS:
+            raise BadRequest(f"'{text}' is no role that mail can be sent to", hint="use @architect")
         return text
     if text.startswith("#"):
         return "#" + check_id(text[1:], "room")

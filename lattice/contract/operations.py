@@ -219,7 +219,7 @@ OPERATIONS = (
         (_task_id(), Param("summary", "text", required=True, max_chars=MAX_TEXT)), TOOL_ONLY, "high", preset={"kind": "review"}),
     _op("list_escalations", "GET /escalations", "read", WATCHERS, "What waits for an answer.",
         (Param("state", "choice", choices=ESCALATION_STATES), _limit(50, 200), _EVERYWHERE)),
-    _op("resolve", "POST /escalations/{escalation_id}/resolve", "act", LEADS, "Answer a blocker, approve or send back a review, allow or refuse a spawn.",
+    _op("resolve", "POST /escalations/{escalation_id}/resolve", "write", LEADS, "Answer a blocker, approve or send back a review, allow or refuse a spawn.",
         (Param("escalation_id", "integer", required=True, minimum=1), Param("verdict", "choice", required=True, choices=VERDICTS),
          Param("answer", "text", default="", max_chars=MAX_MESSAGE_BYTES)), HTTP_CLI, "medium"),
     # -- tasks ------------------------------------------------------------------------------------------

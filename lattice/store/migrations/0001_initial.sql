@@ -200,7 +200,6 @@ CREATE TABLE tasks (
     attempts     INTEGER NOT NULL DEFAULT 0,  -- claims so far
     n_open       INTEGER NOT NULL DEFAULT 0,  -- dependencies not completed
     needs_review INTEGER NOT NULL DEFAULT 0 CHECK (needs_review IN (0, 1)),
-    approved     INTEGER NOT NULL DEFAULT 0 CHECK (approved IN (0, 1)),
     artifacts    TEXT NOT NULL DEFAULT '',    -- JSON object, '' for none
     note         TEXT NOT NULL DEFAULT '',    -- why failed, cancelled or last released
     run_id       TEXT,

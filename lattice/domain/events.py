@@ -1,0 +1,233 @@
+"""Events: the one log. Every write of the broker appends to it in its own transaction.
+
+An event holds the folded columns of a thing after the write, so the log is the audit trail, the live
+feed, the history and the export at once. FOLDED lists those columns for each kind (not liveness,
+counters or deadlines; long bodies as a digest), and a test holds fold(events) equal to the tables.
+Things that change alike are one event with many subjects.
+
+The chain: hash = SHA-256 over the previous hash and all members but `data`, which enters by its
+digest. Redacted data leaves the chain whole. It shows damage; it does not stop a forger who is the
+same user.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lattice.domain.caller import Caller
+from lattice.store.database import Tx
+
+SNAPSHOT_EVERY = 10_000
+KEEP_S = 30 * 86400.0
+GENESIS = "0" * 64
+REDACTED = '{"redacted":true}'
+
+Subject = str | int | tuple[str | int, ...]
+State = dict[str, dict[str, dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Which columns of a table the log carries; those in `digests` as their SHA-256."""
+
+    table: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    digests: tuple[str, ...] = ()
+
+    @property
+    def select(self) -> str:
+        return f"SELECT {', '.join((*self.key, *self.columns, *self.digests))} FROM {self.table}"  # noqa: S608 names from this file
+
+    @property
+    def by_key(self) -> str:
+        return f"{self.select} WHERE {' AND '.join(f'{name} = ?' for name in self.key)}"
+
+
+FOLDED: dict[str, Fold] = {
+    "peer": Fold("peers", ("id",), ("role", "status", "summary", "workspace", "working_dir", "named", "epoch", "paused",
+                                    "paused_by", "ended_by", "poll_interval_ms", "token_budget", "registered_at")),
+    "seat": Fold("seats", ("workspace",), ("peer", "token")),
+    "run": Fold("runs", ("id",), ("name", "goal", "success_criteria", "status", "workspace", "created_by", "created_at")),
+    "message": Fold("messages", ("id",), ("sender_id", "on_behalf", "address", "category", "workspace", "run_id", "reply_to",
+                                          "hops", "created_at"), ("content",)),
+    "delivery": Fold("deliveries", ("recipient", "message_id"), ("state", "way", "reason")),
+    "escalation": Fold("escalations", ("id",), ("kind", "state", "raised_by", "workspace", "task_id", "message_id", "text",
+                                                "verdict", "answer", "resolved_by")),
+    "task": Fold("tasks", ("id",), ("title", "description", "status", "priority", "created_by", "assigned_to", "reserved_for",
+                                    "token", "needs_review", "artifacts", "note", "run_id", "workspace", "created_at")),
+    "dependency": Fold("dependencies", ("task_id", "needs_id"), ()),
+    "lock": Fold("locks", ("file_path", "peer_id"), ("token", "state", "mode", "reason", "task_id", "workspace")),
+    "memory": Fold("memory", ("workspace", "key"), ("type", "confidence", "version", "supersedes", "peer_id"), ("value",)),
+    "conversation": Fold("conversations", ("id",), ("peer_id", "turn_type"), ("content",)),
+}  # fmt: skip
+_BY_KEY = {kind: fold.by_key for kind, fold in FOLDED.items()}
+
+
+def record(tx: Tx, caller: Caller, kind: str, subjects: Iterable[Subject], *, run_id: str | None = None, workspace: str | None = None) -> None:
+    """Append what these things are now (null: gone), things that are alike as one event. Reads the rows itself."""
+    fold, sql = FOLDED[kind], _BY_KEY[kind]
+    alike: dict[str, list[Subject]] = {}
+    for subject in subjects:
+        row = tx.one(sql, subject if isinstance(subject, tuple) else (subject,))
+        alike.setdefault("null" if row is None else _canonical(_folded(fold, row)), []).append(subject)
+    for data, same in alike.items():
+        append(tx, caller, kind, same, data, run_id=run_id, workspace=workspace)
+
+
+def append(tx: Tx, caller: Caller, kind: str, subjects: Sequence[Subject], data: str, *, run_id: str | None = None,
+           workspace: str | None = None) -> int:  # fmt: skip
+    """One event; `data` is canonical JSON text. Answers its seq."""
+    last = tx.one("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
+    seq, prev = (last["seq"] + 1, last["hash"]) if last else (1, GENESIS)
+    subject = _canonical(list(subjects))
+    where = caller.workspace if workspace is None else workspace
+    digest = hashlib.sha256(data.encode()).hexdigest()
+    link = _link(prev, seq, tx.at, caller.actor, tx.op, kind, subject, run_id, where, digest)
+    tx.insert(
+        "INSERT INTO events (seq, at, actor, op, kind, subject, run_id, workspace, data, digest, prev, hash)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (seq, tx.at, caller.actor, tx.op, kind, subject, run_id, where, data, digest, prev, link),
+    )
+    tx.after("event")
+    return int(seq)
+
+
+def note(tx: Tx, caller: Caller, what: str, subjects: Sequence[Subject], **said: object) -> None:
+    """An event about no table: a refusal that counts, a sign-in, a warning. It folds into nothing."""
+    append(tx, caller, "note", subjects, _canonical({"what": what, **said}))
+
+
+def feed(tx: Tx, *, after: int, limit: int, workspace: str | None) -> list[dict[str, Any]]:
+    """Events past a cursor, oldest first; of one workspace (and of none), or of all."""
+    rows = tx.all(
+        "SELECT * FROM events WHERE seq > ? AND (? IS NULL OR workspace IN (?, '')) AND kind <> 'snapshot' ORDER BY seq LIMIT ?",
+        (after, workspace, workspace, limit),
+    )
+    return [_shown(row) for row in rows]
+
+
+def of_run(tx: Tx, run_id: str, limit: int = 10_000) -> list[dict[str, Any]]:
+    """The events of one run, oldest first."""
+    return [_shown(row) for row in tx.all("SELECT * FROM events WHERE run_id = ? ORDER BY seq LIMIT ?", (run_id, limit))]
+
+
+def log(tx: Tx, *, last: int, workspace: str | None) -> list[dict[str, Any]]:
+    """v4's audit list, newest first: {id, timestamp, peer_id, action, details (text)}."""
+    rows = tx.all(
+        "SELECT seq, at, actor, op, kind, subject, data FROM events"
+        " WHERE (? IS NULL OR workspace IN (?, '')) AND kind <> 'snapshot' ORDER BY seq DESC LIMIT ?",
+        (workspace, workspace, last),
+    )
+    return [
+        {"id": row["seq"], "timestamp": row["at"], "peer_id": row["actor"], "action": row["op"],
+         "details": f"{row['kind']} {row['subject']} {row['data'] if len(row['data']) <= 500 else '(long)'}"}
+        for row in rows
+    ]  # fmt: skip
+
+
+def fold(rows: Iterable[Mapping[str, Any]], state: State | None = None) -> State:
+    """The state that these events, in order, lead to: {kind: {subject as JSON: folded columns}}."""
+    state = {kind: {} for kind in FOLDED} if state is None else state
+    for row in rows:
+        data = json.loads(row["data"])
+        if row["kind"] == "snapshot":
+            state = {kind: dict(data.get(kind, {})) for kind in FOLDED}
+            continue
+        if row["kind"] not in FOLDED:
+            continue
+        things = state[row["kind"]]
+        for subject in json.loads(row["subject"]):
+            if data is None:
+                things.pop(_canonical(subject), None)
+            else:
+                things[_canonical(subject)] = data
+    return state
+
+
+def state_at(tx: Tx, seq: int | None) -> tuple[int, State]:
+    """The state as it was after event `seq` (None: the newest), from the snapshot before it. LookupError when it is forgotten."""
+    newest = tx.one("SELECT MAX(seq) AS seq, MIN(seq) AS oldest FROM events")
+    assert newest is not None
+    wanted = newest["seq"] or 0 if seq is None else min(seq, newest["seq"] or 0)
+    start = tx.one("SELECT MAX(seq) AS seq FROM events WHERE kind = 'snapshot' AND seq <= ?", (wanted,))
+    begin = start["seq"] if start and start["seq"] else 1
+    if wanted and begin == 1 and newest["oldest"] != 1:
+        raise LookupError(f"history reaches back to event {newest['oldest']}")
+    return wanted, fold(tx.all("SELECT kind, subject, data FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", (begin, wanted)))
+
+
+def tables(tx: Tx) -> State:
+    """The folded columns of the tables as they are now, in the shape of `fold`."""
+    state: State = {}
+    for kind, fold_ in FOLDED.items():
+        things = state[kind] = {}
+        for row in tx.all(fold_.select):
+            key = [row[name] for name in fold_.key]
+            things[_canonical(key if len(key) > 1 else key[0])] = _folded(fold_, row)
+    return state
+
+
+def verify(tx: Tx) -> dict[str, Any]:
+    """Walk the chain: {ok, events, redacted, first_damaged, newest_hash}."""
+    checked = redacted = 0
+    prev: str | None = None
+    for row in tx.all("SELECT * FROM events ORDER BY seq"):
+        damaged = prev is not None and row["prev"] != prev
+        link = _link(row["prev"], row["seq"], row["at"], row["actor"], row["op"], row["kind"], row["subject"],
+                     row["run_id"], row["workspace"], row["digest"])  # fmt: skip
+        if row["data"] == REDACTED:
+            redacted += 1
+        elif hashlib.sha256(row["data"].encode()).hexdigest() != row["digest"]:
+            damaged = True
+        if damaged or link != row["hash"]:
+            return {"ok": False, "events": checked, "redacted": redacted, "first_damaged": row["seq"]}
+        prev = row["hash"]
+        checked += 1
+    return {"ok": True, "events": checked, "redacted": redacted, "first_damaged": None, "newest_hash": prev or GENESIS}
+
+
+def snapshot_if_due(tx: Tx, caller: Caller, every: int = SNAPSHOT_EVERY) -> bool:
+    """A snapshot after `every` events, or after as many as the last one had things: so it costs a constant share."""
+    last = tx.one("SELECT seq, LENGTH(data) AS size FROM events WHERE kind = 'snapshot' ORDER BY seq DESC LIMIT 1")
+    newest = tx.one("SELECT MAX(seq) AS seq FROM events")
+    since = ((newest["seq"] if newest else 0) or 0) - (last["seq"] if last else 0)
+    if since < max(every, (last["size"] // 200) if last else 0):
+        return False
+    append(tx, caller, "snapshot", [], _canonical(tables(tx)), workspace="")
+    return True
+
+
+def forget_old(tx: Tx, before: float) -> int:
+    """Delete events older than `before`, but only ones before the newest snapshot that is itself older. Answers how many."""
+    keep = tx.one("SELECT MAX(seq) AS seq FROM events WHERE kind = 'snapshot' AND at < ?", (before,))
+    if keep is None or keep["seq"] is None:
+        return 0
+    return tx.run("DELETE FROM events WHERE seq < ?", (keep["seq"],))
+
+
+def _folded(fold_: Fold, row: Mapping[str, Any]) -> dict[str, Any]:
+    data = {name: row[name] for name in fold_.columns}
+    for name in fold_.digests:
+        data[name] = hashlib.sha256(str(row[name]).encode()).hexdigest()[:32]
+    return data
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _link(*parts: object) -> str:
+    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "seq": row["seq"], "at": row["at"], "actor": row["actor"], "op": row["op"], "kind": row["kind"],
+        "subjects": json.loads(row["subject"]), "run_id": row["run_id"], "workspace": row["workspace"],
+        "data": json.loads(row["data"]), "hash": row["hash"],
+    }  # fmt: skip

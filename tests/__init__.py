@@ -1,0 +1,1 @@
+"""The tests. `python -m tests` runs them; `tests/__main__.py` says what the selections are."""

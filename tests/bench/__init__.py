@@ -1,0 +1,1 @@
+"""`python -m tests.bench`: what it costs, against denominators measured in the same run."""

@@ -1,0 +1,1 @@
+"""What must hold for every sequence of operations, not for the ones somebody thought of."""

@@ -1,0 +1,487 @@
+"""Messages: mail between peers, one delivery per recipient.
+
+Stored before the sender is answered; only the recipient takes; queued -> offered -> read -> acted.
+An offer belongs to the process that took it; unproven it comes back and counts as a try, five tries
+make it dead, and the sender is told. A repeat has the same id and says how often it was offered before.
+
+    queued   waits                        offered  a process took it; not proven yet
+    held     stopped, the person decides  read     proven: the client has the result
+    dead     given up, with the reason    acted    answered by a reply
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lattice import names
+from lattice.contract.operations import CATEGORIES, INBOX_BYTES, INBOX_MESSAGES, MAX_MESSAGE_BYTES
+from lattice.domain import escalations, events, peers, runs
+from lattice.domain.caller import BROKER, Caller
+from lattice.errors import BadRequest, Forbidden, NotFound, TooLarge
+from lattice.names import ARCHITECT_ADDRESS, BROADCAST, PERSON
+from lattice.store.database import Tx
+
+MAX_TRIES = 5
+PREFIX = {"blocker": "[AUTO-ESCALATED] ", "error": "[AUTO-BROADCAST] "}  # v4's words for a copy that was not addressed to its reader
+
+Screen = Callable[[], None]  # raises TooMany or Rejected; run when all else is well, so only such messages spend quota
+
+
+def send(tx: Tx, caller: Caller, *, recipient_id: str, category: str, content: str, screen: Screen, reply_to: int | None = None,
+         verdict: str | None = None, run_id: str | None = None, **_: object) -> dict[str, Any]:  # fmt: skip
+    """Store a message and queue it for all who must hear.
+
+    Answers {ok, message_id, recipient: active | away | waiting, recipients[, escalation_id][, resolved]}.
+    Order of refusal: category, sender, broadcast, recipient, length, rate, filter.
+    """
+    if category not in CATEGORIES:
+        raise BadRequest(f"invalid category '{category}'; one of: {', '.join(CATEGORIES)}")
+    _sender_is_live(tx, caller)
+    address = names.check_address(recipient_id)
+    if address == BROADCAST and not caller.leads:
+        raise Forbidden("only architect can broadcast", hint="send_message to @architect, or to one peer")
+    heard, state = _recipients(tx, caller, address)
+    size = len(content.encode())
+    if size > MAX_MESSAGE_BYTES:
+        raise TooLarge(
+            f"message has {size} bytes; the limit is {MAX_MESSAGE_BYTES}", limit=MAX_MESSAGE_BYTES,
+            hint="put the text into a file or into set_memory and send where it is",
+        )  # fmt: skip
+    parent = _parent(tx, caller, reply_to)
+    if run_id is not None:
+        runs.must_exist(tx, run_id)
+    screen()
+    answered = escalations.of_message(tx, reply_to) if verdict and reply_to else None
+    if verdict and answered is None:
+        raise BadRequest(
+            "verdict resolves an open escalation, and reply_to names none",
+            hint="reply_to must be the id of the message that carried the blocker or review; leave verdict out otherwise",
+        )
+    also = _also_hear(tx, caller, category, heard)
+    message_id = store(
+        tx, caller, address=address, category=category, content=content, recipients=[*heard, *also],
+        reply_to=reply_to, hops=parent, run_id=run_id or _run_of(tx, caller),
+    )  # fmt: skip
+    answer: dict[str, Any] = {"ok": True, "message_id": message_id, "recipient": state, "recipients": sorted({*heard, *also})}
+    if answered is not None and verdict:
+        # The reply itself is the verdict's mail, so nothing more is sent.
+        escalations.resolve(tx, caller, answered, verdict, content)
+        answer["resolved"] = answered
+    elif category in ("blocker", "review_request"):
+        kind = "blocker" if category == "blocker" else "review"
+        task_id = _task_of(tx, caller)
+        escalation_id = escalations.open_one(tx, caller, kind=kind, text=content, task_id=task_id, run_id=_run_of(tx, caller))
+        escalations.carried_by(tx, caller, escalation_id, message_id)
+        answer["escalation_id"] = escalation_id
+    return answer
+
+
+def escalate(tx: Tx, caller: Caller, *, kind: str, text: str, task_id: int | None, screen: Screen, **_: object) -> dict[str, Any]:
+    """Raise a blocker or a review: an open row, and mail to the architect (to the person, when the architect asks or there is none).
+
+    Answers {ok, escalation_id, message_id, reached, recipient, message}: what really happened.
+    """
+    _sender_is_live(tx, caller)
+    size = len(text.encode())
+    if size > MAX_MESSAGE_BYTES:
+        raise TooLarge(f"the text has {size} bytes; the limit is {MAX_MESSAGE_BYTES}", limit=MAX_MESSAGE_BYTES)
+    task_id = task_id if task_id is not None else _task_of(tx, caller)
+    screen()
+    run_id = _run_of(tx, caller)
+    escalation_id = escalations.open_one(tx, caller, kind=kind, text=text, task_id=task_id, run_id=run_id)
+    holder = peers.seat_holder(tx, caller.workspace)
+    category = "blocker" if kind == "blocker" else "review_request"
+    if caller.role == "architect" or caller.is_person:
+        recipients, state, said = [PERSON], "active", "the person was asked, on the page"
+    elif holder is None:
+        recipients, state, said = [ARCHITECT_ADDRESS, PERSON], "waiting", "there is no architect now: the person was asked on the page, and the next architect gets it"
+    else:
+        row = peers.find(tx, holder)
+        state = "active" if row is not None and row["status"] == "active" else "away"
+        recipients, said = [holder], f"the architect {holder} was asked ({state})"
+    about = f"task #{task_id}: " if task_id is not None else ""
+    message_id = store(
+        tx, caller, address=ARCHITECT_ADDRESS, category=category, content=about + text, recipients=recipients, run_id=run_id,
+    )  # fmt: skip
+    escalations.carried_by(tx, caller, escalation_id, message_id)
+    return {
+        "ok": True, "escalation_id": escalation_id, "message_id": message_id, "reached": recipients[0], "recipient": state,
+        "message": f"{kind} {escalation_id} raised: {said}. It stays open until resolved; the verdict comes as mail.",
+    }  # fmt: skip
+
+
+def resolve(tx: Tx, caller: Caller, *, escalation_id: int, verdict: str, answer: str, **_: object) -> dict[str, Any]:
+    """Resolve an escalation and mail the verdict to who raised it. Answers {ok, escalation_id, verdict, message_id}."""
+    row = escalations.resolve(tx, caller, escalation_id, verdict, answer)
+    about = f" (task #{row['task_id']})" if row["task_id"] else ""
+    message_id = store(
+        tx, caller, address=row["raised_by"], category="status_update",
+        content=f"{row['kind']} {escalation_id}{about}: {verdict}" + (f"\n{answer}" if answer else ""),
+        recipients=[row["raised_by"]], reply_to=row["message_id"], run_id=row["run_id"], workspace=row["workspace"],
+    )  # fmt: skip
+    return {"ok": True, "escalation_id": escalation_id, "verdict": verdict, "message_id": message_id}
+
+
+def tell(tx: Tx, recipient: str, category: str, content: str, *, workspace: str = "", run_id: str | None = None) -> int:
+    """A notice from the broker itself."""
+    return store(tx, BROKER, address=recipient, category=category, content=content, recipients=[recipient], run_id=run_id, workspace=workspace)
+
+
+def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, recipients: list[str], reply_to: int | None = None,
+          hops: int = 0, run_id: str | None = None, workspace: str | None = None) -> int:  # fmt: skip
+    """Write a message, queue it for each recipient once, wake them. Answers its id."""
+    where = caller.workspace if workspace is None else workspace
+    message_id = tx.insert(
+        "INSERT INTO messages (sender_id, on_behalf, address, category, content, workspace, run_id, reply_to, hops, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (caller.id, caller.on_behalf, address, category, content, where, run_id, reply_to, hops, tx.at),
+    )
+    heard = list(dict.fromkeys(recipients))
+    for recipient in heard:
+        tx.run(
+            "INSERT INTO deliveries (message_id, recipient, state, queued_at) VALUES (?, ?, 'queued', ?)",
+            (message_id, recipient, tx.at),
+        )
+        tx.after("wake", recipient)
+    events.record(tx, caller, "message", [message_id], run_id=run_id, workspace=where)
+    events.record(tx, caller, "delivery", [(recipient, message_id) for recipient in heard], run_id=run_id, workspace=where)
+    if reply_to is not None and tx.run(
+        "UPDATE deliveries SET state = 'acted', acted_at = ? WHERE recipient = ? AND message_id = ? AND state IN ('queued', 'offered', 'read')",
+        (tx.at, caller.id, reply_to),
+    ):
+        events.record(tx, caller, "delivery", [(caller.id, reply_to)], run_id=run_id, workspace=where)
+    return message_id
+
+
+# -- taking ---------------------------------------------------------------------------------------------
+
+
+def take(tx: Tx, caller: Caller, *, receipts: Callable[[], str], max: int = INBOX_MESSAGES, way: str = "tool", process: str = "", **_: object) -> dict[str, Any]:  # noqa: A002 the wire's name
+    """Offer the caller its oldest mail: {messages, more, paused}. Whole messages, at most `max` and 24 KB (but always one).
+
+    The person's mail is read when shown; everybody else's when the offer is proven.
+    """
+    rows = tx.all(
+        "SELECT m.*, d.attempts, p.role FROM deliveries d JOIN messages m ON m.id = d.message_id LEFT JOIN peers p ON p.id = m.sender_id"
+        " WHERE d.recipient = ? AND d.state = 'queued' ORDER BY d.message_id LIMIT ?",
+        (caller.id, max),
+    )
+    offered: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        size += len(row["content"].encode())
+        if offered and size > INBOX_BYTES:
+            break
+        offered.append(_as_mail(row, caller.id, receipts()))
+    for mail in offered:
+        tx.run(
+            "UPDATE deliveries SET state = 'offered', way = ?, process = ?, offered_at = ? WHERE recipient = ? AND message_id = ?",
+            (way, process, tx.at, caller.id, mail["id"]),
+        )
+        tx.run(
+            "INSERT INTO receipts (receipt, message_id, recipient, way, process, offered_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (mail["receipt"], mail["id"], caller.id, way, process, tx.at),
+        )
+    if offered:
+        events.record(tx, caller, "delivery", [(caller.id, mail["id"]) for mail in offered])
+        tx.after("wake", caller.id)
+    if way == "person":
+        ack(tx, caller, receipts=[mail["receipt"] for mail in offered], proof="shown to the person")
+    waiting = unread(tx, caller.id)
+    return {"messages": offered, "more": waiting["unread"], "more_from": waiting["unread_from"]}
+
+
+def take_v4(tx: Tx, caller: Caller, *, peer_id: str, receipts: Callable[[], str], process: str = "") -> dict[str, Any]:
+    """v4's inbox: proves what the same peer was offered this way before, then offers the next."""
+    if peer_id != caller.id:
+        return look_at(tx, caller, peer_id)
+    proven = tx.all("SELECT receipt FROM receipts WHERE recipient = ? AND way = 'v4' AND ended_at IS NULL", (caller.id,))
+    if proven:
+        ack(tx, caller, receipts=[row["receipt"] for row in proven], proof="next inbox call")
+    taken = take(tx, caller, receipts=receipts, max=INBOX_MESSAGES, way="v4", process=process)
+    return {
+        "messages": [
+            {"id": mail["id"], "sender_id": mail["from"], "category": mail["category"], "content": mail["content"], "created_at": mail["sent"],
+             "redelivered": mail["redelivered"], "run_id": mail["run_id"], "reply_to": mail["reply_to"]}
+            for mail in taken["messages"]
+        ],
+        "more": taken["more"],
+    }  # fmt: skip
+
+
+def look_at(tx: Tx, caller: Caller, peer_id: str) -> dict[str, Any]:
+    """Another's unread mail, consumed by nobody. The architect (of the same workspace) and the person may."""
+    _may_look(tx, caller, peer_id)
+    rows = tx.all(
+        "SELECT m.id, m.sender_id, m.category, m.content, m.created_at FROM deliveries d JOIN messages m ON m.id = d.message_id"
+        " WHERE d.recipient = ? AND d.state IN ('queued', 'offered') ORDER BY d.message_id LIMIT 100",
+        (peer_id,),
+    )
+    return {"messages": [dict(row) for row in rows], "more": 0}
+
+
+def ack(tx: Tx, caller: Caller, *, receipts: list[str], proof: str = "", **_: object) -> dict[str, Any]:
+    """These offers were proven: offered -> read. A receipt that is not the caller's, or is over, counts for nothing."""
+    proven: list[tuple[str | int, ...]] = []
+    for receipt in receipts:
+        row = _end_receipt(tx, caller, receipt, proof=proof)
+        if row is not None and tx.run(
+            "UPDATE deliveries SET state = 'read', read_at = ? WHERE recipient = ? AND message_id = ? AND state = 'offered'",
+            (tx.at, caller.id, row["message_id"]),
+        ):
+            proven.append((caller.id, row["message_id"]))
+    if proven:
+        events.record(tx, caller, "delivery", proven)
+    return {"ok": True, "acknowledged": len(proven)}
+
+
+def give_back(tx: Tx, caller: Caller, *, receipts: list[str], reason: str = "", **_: object) -> dict[str, Any]:
+    """These offers did not reach the session: offered again, the same ids, one try more."""
+    back: list[int] = []
+    for receipt in receipts:
+        row = _end_receipt(tx, caller, receipt, returned=reason or "returned")
+        if row is not None:
+            back.append(row["message_id"])
+    return {"ok": True, "returned": _requeue(tx, caller, caller.id, back, reason or "returned")}
+
+
+def return_offers(tx: Tx, caller: Caller, peer_id: str, reason: str, *, but_process: str | None = None) -> int:
+    """All unproven offers of a peer come back (but those of `but_process`): its process ended or enrolled anew."""
+    rows = tx.all(
+        "SELECT message_id FROM deliveries WHERE recipient = ? AND state = 'offered' AND (? IS NULL OR process <> ?) ORDER BY message_id",
+        (peer_id, but_process, but_process),
+    )
+    ids = [row["message_id"] for row in rows]
+    for message_id in ids:
+        tx.run(
+            "UPDATE receipts SET returned = ?, ended_at = ? WHERE recipient = ? AND message_id = ? AND ended_at IS NULL",
+            (reason, tx.at, peer_id, message_id),
+        )
+    return _requeue(tx, caller, peer_id, ids, reason)
+
+
+def bury_mail(tx: Tx, caller: Caller, peer_id: str, reason: str) -> int:
+    """A mailbox that nobody will open: what waits is dead, and each sender hears of it."""
+    rows = tx.all("SELECT message_id FROM deliveries WHERE recipient = ? AND state IN ('queued', 'held', 'offered')", (peer_id,))
+    for row in rows:
+        _bury(tx, caller, peer_id, row["message_id"], reason)
+    return len(rows)
+
+
+def seat_filled(tx: Tx, caller: Caller, workspace: str, peer_id: str) -> int:
+    """Mail that waited for an architect of this workspace goes to the one who is now."""
+    waiting = tx.all(
+        "SELECT d.message_id FROM deliveries d JOIN messages m ON m.id = d.message_id"
+        " WHERE d.recipient = ? AND d.state = 'queued' AND m.workspace = ? ORDER BY d.message_id",
+        (ARCHITECT_ADDRESS, workspace),
+    )
+    for row in waiting:
+        message_id = row["message_id"]
+        tx.run("DELETE FROM deliveries WHERE recipient = ? AND message_id = ?", (ARCHITECT_ADDRESS, message_id))
+        tx.run(
+            "INSERT OR IGNORE INTO deliveries (message_id, recipient, state, queued_at) VALUES (?, ?, 'queued', ?)",
+            (message_id, peer_id, tx.at),
+        )
+        events.record(tx, caller, "delivery", [(ARCHITECT_ADDRESS, message_id), (peer_id, message_id)], workspace=workspace)
+    if waiting:
+        tx.after("wake", peer_id)
+    return len(waiting)
+
+
+# -- looking ---------------------------------------------------------------------------------------------
+
+
+def unread(tx: Tx, peer_id: str) -> dict[str, Any]:
+    """{unread: how many wait, unread_from: their senders, urgent: blockers, errors and reviews among them}."""
+    rows = tx.all(
+        "SELECT m.sender_id, COUNT(*) AS n, SUM(m.category IN ('blocker', 'error', 'review_request')) AS urgent"
+        " FROM deliveries d JOIN messages m ON m.id = d.message_id WHERE d.recipient = ? AND d.state = 'queued'"
+        " GROUP BY m.sender_id ORDER BY MIN(m.id)",
+        (peer_id,),
+    )
+    return {
+        "unread": sum(row["n"] for row in rows),
+        "unread_from": [row["sender_id"] for row in rows],
+        "urgent": sum(row["urgent"] for row in rows),
+    }
+
+
+def peek(tx: Tx, caller: Caller, peer_id: str | None) -> dict[str, Any]:
+    """How much mail waits for the caller (or another, for who may look); takes nothing."""
+    whose = peer_id or caller.id
+    if whose != caller.id:
+        _may_look(tx, caller, whose)
+    return {"peer_id": whose, **unread(tx, whose)}
+
+
+def how_far(tx: Tx, caller: Caller, message_id: int) -> dict[str, Any]:
+    """{message, deliveries: [{recipient, state, way, attempts, times, reason}]}: for the sender, a recipient, the architect, the person."""
+    row = tx.one("SELECT * FROM messages WHERE id = ?", (message_id,))
+    rows = tx.all("SELECT * FROM deliveries WHERE message_id = ? ORDER BY recipient", (message_id,))
+    mine = row is not None and (caller.id == row["sender_id"] or caller.sees_all or any(one["recipient"] == caller.id for one in rows))
+    if row is None or not (mine or (caller.role == "architect" and row["workspace"] == caller.workspace)):
+        raise NotFound(f"message {message_id} is not yours, or not there")
+    return {
+        "message": {"id": row["id"], "from": row["sender_id"], "to": row["address"], "category": row["category"], "sent": row["created_at"]},
+        "deliveries": [
+            {name: one[name] for name in ("recipient", "state", "way", "attempts", "reason", "queued_at", "offered_at", "read_at", "acted_at")}
+            for one in rows
+        ],
+    }
+
+
+def list_all(tx: Tx, *, limit: int, after: int | None, workspace: str | None) -> dict[str, Any]:
+    """v4's list of all mail, newest first. `after`: only ids below it (the next page)."""
+    rows = tx.all(
+        "SELECT m.id, m.sender_id, d.recipient AS recipient_id, m.category, m.content, m.created_at, d.read_at, d.state"
+        " FROM messages m JOIN deliveries d ON d.message_id = m.id WHERE (? IS NULL OR m.workspace = ?) AND (? IS NULL OR m.id < ?)"
+        " ORDER BY m.id DESC, d.recipient LIMIT ?",
+        (workspace, workspace, after, after, limit),
+    )
+    return {"messages": [dict(row) for row in rows]}
+
+
+def list_for(tx: Tx, caller: Caller, *, peer_id: str, limit: int, after: int | None, **_: object) -> dict[str, Any]:
+    """What a peer sent or was sent, newest first."""
+    if peer_id != caller.id:
+        _may_look(tx, caller, peer_id)
+    rows = tx.all(
+        "SELECT m.id, m.sender_id, d.recipient AS recipient_id, m.category, m.content, m.created_at, d.read_at, d.state"
+        " FROM messages m JOIN deliveries d ON d.message_id = m.id WHERE (m.sender_id = ? OR d.recipient = ?)"
+        " AND (? IS NULL OR m.id < ?) ORDER BY m.id DESC, d.recipient LIMIT ?",
+        (peer_id, peer_id, after, after, limit),
+    )
+    return {"messages": [dict(row) for row in rows]}
+
+
+# -- helpers ----------------------------------------------------------------------------------------------
+
+
+def _recipients(tx: Tx, caller: Caller, address: str) -> tuple[list[str], str]:
+    """Who an address means, and whether they are active, away, or waited for."""
+    if address == BROADCAST:
+        everywhere = int(caller.is_person)
+        rows = tx.all(
+            "SELECT id FROM peers WHERE (status = 'active' OR (status IN ('away', 'dead') AND named)) AND id <> ?"
+            " AND role <> 'system' AND (? OR workspace = ?) ORDER BY id",
+            (caller.id, everywhere, caller.workspace),
+        )
+        heard = [row["id"] for row in rows]
+        return heard if caller.is_person else [*heard, PERSON], "active"
+    if address == ARCHITECT_ADDRESS:
+        holder = peers.seat_holder(tx, caller.workspace)
+        if holder is None:
+            return [ARCHITECT_ADDRESS], "waiting"
+        address = holder
+    elif address.startswith("#"):
+        raise NotFound(f"room '{address}' not found", hint="send to a peer, @architect or command-center")
+    row = peers.find(tx, address)
+    if row is None or row["status"] == "killed" or (row["status"] == "dead" and not row["named"]):
+        raise NotFound(f"recipient '{address}' not found or inactive", hint="list_peers shows who is here")
+    return [address], "active" if row["status"] == "active" else "away"
+
+
+def _also_hear(tx: Tx, caller: Caller, category: str, heard: list[str]) -> list[str]:
+    """A blocker reaches the architect whoever it was addressed to; an error reaches all."""
+    if category == "blocker" and not caller.leads:
+        holder = peers.seat_holder(tx, caller.workspace) or ARCHITECT_ADDRESS
+        return [] if holder in heard else [holder]
+    if category == "error":
+        rows = tx.all(
+            "SELECT id FROM peers WHERE status = 'active' AND id <> ? AND role <> 'system' AND workspace = ? ORDER BY id",
+            (caller.id, caller.workspace),
+        )
+        return [row["id"] for row in rows if row["id"] not in heard]
+    return []
+
+
+def _sender_is_live(tx: Tx, caller: Caller) -> None:
+    row = peers.find(tx, caller.id)
+    if row is None or row["status"] not in ("active", "away"):
+        raise NotFound(f"sender '{caller.id}' not found or inactive", code="not_registered", hint="register again")
+
+
+def _parent(tx: Tx, caller: Caller, reply_to: int | None) -> int:
+    """The hops of a reply: one more than what it answers. NotFound for a message that is not the caller's to answer."""
+    if reply_to is None:
+        return 0
+    row = tx.one(
+        "SELECT m.hops, m.sender_id, m.workspace, EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.recipient = ?) AS mine"
+        " FROM messages m WHERE m.id = ?",
+        (caller.id, reply_to),
+    )
+    if row is None or not (row["mine"] or row["sender_id"] == caller.id or caller.is_person or (caller.leads and row["workspace"] == caller.workspace)):
+        raise NotFound(f"reply_to {reply_to} is no message of yours", hint="use the id that check_messages showed")
+    return int(row["hops"]) + 1
+
+
+def _task_of(tx: Tx, caller: Caller) -> int | None:
+    """The task the caller is at, where there is exactly one."""
+    rows = tx.all("SELECT id FROM tasks WHERE assigned_to = ? AND status = 'in_progress' LIMIT 2", (caller.id,))
+    return rows[0]["id"] if len(rows) == 1 else None
+
+
+def _run_of(tx: Tx, caller: Caller) -> str | None:
+    """The run of the caller's task in progress (the newest claim, where there are several)."""
+    row = tx.one(
+        "SELECT run_id FROM tasks WHERE assigned_to = ? AND status = 'in_progress' AND run_id IS NOT NULL ORDER BY token DESC LIMIT 1",
+        (caller.id,),
+    )
+    return row["run_id"] if row else None
+
+
+def _may_look(tx: Tx, caller: Caller, peer_id: str) -> None:
+    if caller.sees_all:
+        return
+    row = peers.find(tx, peer_id)
+    if caller.role != "architect" or row is None or row["workspace"] != caller.workspace:
+        raise Forbidden("only the architect or the person may look at another's mail", hint="check_messages shows your own")
+
+
+def _as_mail(row: Any, reader: str, receipt: str) -> dict[str, Any]:
+    copied = row["address"] not in (reader, BROADCAST, ARCHITECT_ADDRESS) and row["category"] in PREFIX
+    return {
+        "id": row["id"], "from": row["sender_id"], "role": row["role"] or "broker", "to": row["address"], "category": row["category"],
+        "content": (PREFIX[row["category"]] if copied else "") + row["content"], "sent": row["created_at"], "receipt": receipt,
+        "redelivered": row["attempts"], "reply_to": row["reply_to"], "run_id": row["run_id"], "hops": row["hops"],
+    }  # fmt: skip
+
+
+def _end_receipt(tx: Tx, caller: Caller, receipt: str, *, proof: str = "", returned: str = "") -> Any | None:
+    row = tx.one("SELECT message_id FROM receipts WHERE receipt = ? AND recipient = ? AND ended_at IS NULL", (receipt, caller.id))
+    if row is not None:
+        tx.run(
+            "UPDATE receipts SET proof = ?, proved_at = CASE WHEN ? = '' THEN ? END, returned = ?, ended_at = ? WHERE receipt = ?",
+            (proof, returned, tx.at, returned, tx.at, receipt),
+        )
+    return row
+
+
+def _requeue(tx: Tx, caller: Caller, peer_id: str, message_ids: list[int], reason: str) -> int:
+    back: list[tuple[str | int, ...]] = []
+    for message_id in message_ids:
+        tx.run(
+            "UPDATE deliveries SET state = 'queued', process = '', attempts = attempts + 1 WHERE recipient = ? AND message_id = ? AND state = 'offered'",
+            (peer_id, message_id),
+        )
+        row = tx.one("SELECT attempts FROM deliveries WHERE recipient = ? AND message_id = ?", (peer_id, message_id))
+        if row is not None and row["attempts"] >= MAX_TRIES:
+            _bury(tx, caller, peer_id, message_id, f"offered {row['attempts']} times without proof; last: {reason}")
+        else:
+            back.append((peer_id, message_id))
+    if back:
+        events.record(tx, caller, "delivery", back)
+        tx.after("wake", peer_id)
+    return len(back)
+
+
+def _bury(tx: Tx, caller: Caller, peer_id: str, message_id: int, reason: str) -> None:
+    tx.run(
+        "UPDATE deliveries SET state = 'dead', reason = ? WHERE recipient = ? AND message_id = ?",
+        (reason, peer_id, message_id),
+    )
+    events.record(tx, caller, "delivery", [(peer_id, message_id)])
+    row = tx.one("SELECT m.sender_id, p.status FROM messages m JOIN peers p ON p.id = m.sender_id WHERE m.id = ?", (message_id,))
+    if row is not None and row["status"] not in ("gone", "killed") and row["sender_id"] != peer_id:
+        tell(tx, row["sender_id"], "alert", f"message {message_id} did not reach {peer_id}: {reason}")

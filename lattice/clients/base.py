@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -52,6 +53,10 @@ class Adapter:
 
     def detect(self) -> str:
         """Where the client is (its program, or its file), "" when there is no sign of it."""
+        raise NotImplementedError
+
+    def program(self) -> str:
+        """The client's program on the environment's PATH, absolute; "" when there is none."""
         raise NotImplementedError
 
     def find(self, project: str = "") -> Found:
@@ -195,6 +200,12 @@ def as_entry(found: object) -> Entry | None:
         return Entry(json.dumps(found)[:200], ())
     args = found.get("args")
     return Entry(str(found.get("command") or found.get("url") or ""), tuple(map(str, args)) if isinstance(args, list) else ())
+
+
+def own_entry() -> Entry:
+    """How a client starts our MCP server: this very interpreter, not a shim that decides anew, and our own file."""
+    top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return Entry(os.path.realpath(sys.executable), ("-I", "-S", os.path.join(top, "mcp_server.py")))
 
 
 def home_of(environ: Mapping[str, str]) -> str:

@@ -38,6 +38,9 @@ class ClaudeCode(Adapter):
         file = user_file(self.environ)
         return file if os.path.exists(file) else ""
 
+    def program(self) -> str:
+        return find_program(self.environ)
+
     def find(self, project: str = "") -> Found:
         edit = self._edit(project)
         try:

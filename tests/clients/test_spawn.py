@@ -1,0 +1,225 @@
+"""Spawning: whatever a folder is called, the session runs in it and nothing else runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import threading
+import unittest
+
+from lattice.clients import spawn as spawning
+from lattice.clients import terminal
+from lattice.clients.spawn import spawn
+from lattice.errors import BadRequest, Refusal
+
+# Each would do something if a shell, tmux's formats, AppleScript or an option parser read it.
+HOSTILE = (
+    "a'b", 'a"b', "a`touch CANARY`b", "$(touch CANARY)", "${IFS}touch${IFS}CANARY", "; touch CANARY", "&& touch CANARY", "| touch CANARY",
+    "a\nb", "a\ntouch CANARY\n", "a\r\nb", "a\tb", "-rf", "--help", "-e", "--", "-", " lead", "trail ", "a  b", "%PATH%", "%s%n", "^&calc",
+    "#(touch CANARY)", "#{pane_id}", "##", "#S", "#[fg=red]", "*", "?", "[a-z]", "~", "~root", "{a,b}", "!!", "!touch", "\\", "\\'",
+    "'; touch CANARY; '", "\"; touch CANARY; \"", "' & do shell script \"touch CANARY\" & '", "\" & (do shell script \"touch CANARY\") & \"",
+    "<a", ">CANARY", "a>CANARY", "2>&1", "&", "a;b", "wt;new-tab", "$HOME", "$0", "=ls", "\u202egnp.exe", "\u2066a\u2069", "e\u0301", "é",
+    "日本", "\U0001f9ea", "\u200b", "\x1b]0;t\x07", "\x7f", "(a)",
+)  # fmt: skip
+
+DUMP = '#!/bin/sh\nprintf \'%s\\0\' "$@" > "$DUMPED"\n'
+RUN = '#!/bin/sh\nshift\nexec "$@"\n'
+CLIENT = '#!/bin/sh\n{ pwd -P; printf \'\\0\'; printf \'%s\\0\' "$@"; printf \'\\0\'; env -0; } > "$PEER_DIR/$PEER_ID.out"\n'
+
+
+@unittest.skipIf(os.name == "nt", "stand-ins are POSIX scripts")
+class Spawning(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = os.path.realpath(self.enterContext(tempfile.TemporaryDirectory()))
+        self.bin = os.path.join(self.folder, "bin")
+        self.home = os.path.join(self.folder, "home")
+        os.makedirs(self.bin)
+        os.makedirs(self.home, mode=0o700)
+        self.environ = {"HOME": self.folder, "PATH": f"{self.bin}:/usr/bin:/bin", "DUMPED": os.path.join(self.folder, "dumped")}
+        self.program("claude", CLIENT)
+
+    def program(self, name: str, text: str) -> None:
+        path = os.path.join(self.bin, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path, 0o755)
+
+    def spawn(self, way: str, working_dir: str, peer: str = "w1", **more: object) -> dict[str, object]:
+        given: dict[str, object] = {"role": "worker", "ticket": "T.secret", "port": 7899, "workspace": "ws", "prompt": "go", "tmux": ""}
+        given.update(more)
+        return spawn(self.home, peer=peer, working_dir=working_dir, way=way, environ=self.environ, **given)  # type: ignore[arg-type]
+
+    def settle(self) -> None:
+        for thread in threading.enumerate():
+            if thread.name.startswith("reap-"):
+                thread.join(20)
+                self.assertFalse(thread.is_alive())
+
+    def dumped(self) -> list[str]:
+        with open(self.environ["DUMPED"], "rb") as file:
+            return os.fsdecode(file.read()).split("\0")[:-1]
+
+    def hostile_folders(self) -> list[str]:
+        found = []
+        for number, name in enumerate(HOSTILE):
+            path = os.path.join(self.folder, f"dir{number}", name)
+            os.makedirs(path)
+            found.append(path)
+        return found
+
+    def canaries(self) -> list[str]:
+        return [os.path.join(folder, name) for folder, _, names in os.walk(self.folder) for name in names if "CANARY" in name]
+
+    def ticket(self, argv: list[str]) -> dict[str, object]:
+        self.assertEqual(argv[-2], spawning.LAUNCHER)
+        self.assertEqual(stat.S_IMODE(os.stat(argv[-1]).st_mode), 0o600)
+        with open(argv[-1], encoding="utf-8") as file:
+            found = json.load(file)
+        assert isinstance(found, dict)
+        return found
+
+    def test_sixty_hostile_folders_never_reach_a_terminals_arguments(self) -> None:
+        self.assertGreaterEqual(len(HOSTILE), 60)
+        self.environ["DISPLAY"] = ":0"
+        self.program("x-terminal-emulator", DUMP)
+        for path in self.hostile_folders():
+            with self.subTest(path):
+                self.assertEqual(self.spawn("terminal", path)["way"], "terminal")
+                self.settle()
+                argv = self.dumped()
+                self.assertEqual((argv[0], len(argv)), ("-e", 6))
+                self.assertEqual(self.ticket(argv)["working_dir"], path)
+        self.assertEqual(self.canaries(), [])
+
+    def test_sixty_hostile_folders_never_reach_tmux(self) -> None:
+        self.program("tmux", DUMP)
+        path = os.path.join(self.folder, "s")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path)
+            for folder in self.hostile_folders():
+                with self.subTest(folder):
+                    self.assertEqual(self.spawn("auto", folder, tmux=f"{path},12,3")["way"], "tmux")
+                    argv = self.dumped()
+                    self.assertEqual(argv[:8], ["-S", path, "new-window", "-d", "-t", "$3:", "-n", "w1"])
+                    self.assertEqual((argv[8], len(argv)), ("--", 14))
+                    self.assertEqual(self.ticket(argv)["working_dir"], folder)
+        self.assertEqual(self.canaries(), [])
+
+    def test_the_session_runs_in_the_hostile_folder_with_its_own_identity(self) -> None:
+        self.environ |= {"DISPLAY": ":0", "PEER_ID": "boss", "CLAUDE_CODE_SESSION_ID": "abc", "CLAUDECODE": "1", "MINE": "kept"}
+        self.program("xterm", RUN)
+        folders = self.hostile_folders()
+        peers = {f"w{number}": folders[number] for number in range(0, len(folders), 5)}
+        for peer, folder in peers.items():
+            self.spawn("terminal", folder, peer, prompt=f"$(touch CANARY) `x` '{peer}'")
+        self.settle()
+        for peer, folder in peers.items():
+            with self.subTest(folder), open(os.path.join(folder, f"{peer}.out"), "rb") as file:
+                where, _, rest = os.fsdecode(file.read()).partition("\n\0")
+                words, _, variables = rest.partition("\0\0")
+                environ = dict(one.split("=", 1) for one in variables.split("\0") if "=" in one)
+                self.assertEqual(where, folder)
+                self.assertEqual(words.split("\0")[:2], ["-p", f"$(touch CANARY) `x` '{peer}'"])
+                self.assertEqual((environ["PEER_ID"], environ["PEER_ROLE"], environ["PEER_DIR"]), (peer, "worker", folder))
+                self.assertEqual((environ["C2_LATTICE_PORT"], environ["C2_LATTICE_WORKSPACE"], environ["MINE"]), ("7899", "ws", "kept"))
+                self.assertNotIn("CLAUDE_CODE_SESSION_ID", environ)
+                self.assertNotIn("CLAUDECODE", environ)
+                self.assertNotIn("T.secret", variables + words)
+                with open(environ["C2_LATTICE_TICKET"], encoding="utf-8") as ticket:
+                    self.assertEqual(json.load(ticket)["peer"], peer)
+        self.assertEqual(self.canaries(), [])
+
+    def test_a_headless_session_writes_a_private_log_and_leaves_no_zombie(self) -> None:
+        self.program("claude", "#!/bin/sh\necho said; read line || echo closed\n")
+        answers = [self.spawn("auto", self.folder, f"h{number}") for number in range(5)]
+        self.settle()
+        for answer in answers:
+            log = os.path.join(self.home, "logs", f"{answer['peer_id']}.log")
+            self.assertEqual(answer["way"], "headless")
+            with open(log, encoding="utf-8") as file:
+                self.assertEqual(file.read(), "said\nclosed\n")
+            self.assertEqual(stat.S_IMODE(os.stat(log).st_mode), 0o600)
+            with self.assertRaises(ChildProcessError):
+                os.waitpid(answer["pid"], os.WNOHANG)  # type: ignore[arg-type]
+
+    def test_a_child_inherits_no_descriptor_of_ours(self) -> None:
+        if not os.path.isdir("/proc/self/fd"):
+            self.skipTest("no /proc: descriptors of another process cannot be listed")
+        self.program("claude", '#!/bin/sh\nls -l /proc/$$/fd > "$PEER_DIR/fds"\n')
+        kept = open(os.path.join(self.folder, "secret-file"), "w")
+        self.addCleanup(kept.close)
+        os.set_inheritable(kept.fileno(), True)
+        self.spawn("headless", self.folder)
+        self.settle()
+        with open(os.path.join(self.folder, "fds"), encoding="utf-8") as file:
+            self.assertNotIn("secret-file", file.read())
+
+    def test_a_planted_link_is_not_written_through(self) -> None:
+        os.makedirs(os.path.join(self.home, "logs"))
+        victim = os.path.join(self.folder, "victim")
+        os.symlink(victim, os.path.join(self.home, "logs", "w1.log"))
+        with self.assertRaises(Refusal):
+            self.spawn("headless", self.folder)
+        self.assertFalse(os.path.exists(victim))
+        self.assertEqual(os.listdir(os.path.join(self.home, "tickets")), [])
+
+    def test_a_folder_that_is_not_there_or_an_odd_id_is_refused_before_anything(self) -> None:
+        for folder, peer in (("relative", "w"), (os.path.join(self.folder, "none"), "w"), ("", "w"), (self.folder, "-rf"), (self.folder, "a b")):
+            with self.subTest((folder, peer)), self.assertRaises(BadRequest):
+                self.spawn("headless", folder, peer)
+        self.assertEqual(os.listdir(self.home), [])
+
+    def test_without_the_client_it_is_said(self) -> None:
+        os.unlink(os.path.join(self.bin, "claude"))
+        self.environ["PATH"] = self.bin
+        with self.assertRaises(BadRequest) as caught:
+            self.spawn("headless", self.folder)
+        self.assertIn("Claude Code is not on PATH", caught.exception.message)
+
+    def test_a_failing_terminal_server_is_said_and_no_ticket_stays(self) -> None:
+        self.program("tmux", "#!/bin/sh\necho no such session >&2; exit 1\n")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(os.path.join(self.folder, "s"))
+            with self.assertRaises(Refusal) as caught:
+                self.spawn("tmux", self.folder, tmux=os.path.join(self.folder, "s") + ",1,0")
+        self.assertIn("no such session", caught.exception.message)
+        self.assertEqual(os.listdir(os.path.join(self.home, "tickets")), [])
+
+    def test_an_unusable_tmux_value_is_refused(self) -> None:
+        plain = os.path.join(self.folder, "plain")
+        with open(plain, "w"):
+            pass
+        for value in ("", "x", "relative,1,2", f"{plain},1,2", f"{self.folder}/gone,1,2", f"{plain},1", f"{plain},1,2;x", "/a\0b,1,2"):
+            with self.subTest(value), self.assertRaises(BadRequest):
+                terminal.read_tmux(value)
+
+    def test_two_sessions_at_once_have_two_tickets(self) -> None:
+        self.program("claude", "#!/bin/sh\n")
+        for peer in ("a", "b"):
+            self.spawn("headless", self.folder, peer)
+        self.settle()
+        self.assertEqual(sorted(name[0] for name in os.listdir(os.path.join(self.home, "tickets"))), ["a", "b"])
+
+    @unittest.skipUnless(shutil.which("tmux"), "tmux is not installed (apt-get install tmux)")
+    def test_a_real_tmux_opens_the_window_in_the_callers_session(self) -> None:
+        path = os.path.join(self.folder, "s")
+        out = os.path.join(self.folder, "w1.out")
+        tmux = ["tmux", "-S", path, "-f", "/dev/null"]
+        environ = {**self.environ, "TERM": "xterm"}
+        subprocess.run([*tmux, "new-session", "-d", "-s", "mine", "-x", "80", "-y", "24", "cat"], env=environ, check=True, timeout=20)
+        self.addCleanup(subprocess.run, [*tmux, "kill-server"], env=environ, check=False, timeout=20)
+        self.program("claude", f'#!/bin/sh\nprintf "%s|%s" "$PEER_ID" "$1" > {out}.new; mv {out}.new {out}; tmux -S {path} wait-for -S done\n')
+        self.spawn("tmux", self.folder, tmux=f"{path},1,0", prompt="#(touch CANARY)")
+        subprocess.run([*tmux, "wait-for", "done"], env=environ, check=True, timeout=20)
+        with open(out, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "w1|#(touch CANARY)")
+        self.assertEqual(self.canaries(), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -307,6 +307,14 @@ def unread(tx: Tx, peer_id: str) -> dict[str, Any]:
     }
 
 
+def has_any(tx: Tx, peer_id: str) -> bool:
+    """Was this peer ever sent, or did it ever send, a message?"""
+    return (
+        tx.one("SELECT 1 FROM deliveries WHERE recipient = ? LIMIT 1", (peer_id,)) is not None
+        or tx.one("SELECT 1 FROM messages WHERE sender_id = ? LIMIT 1", (peer_id,)) is not None
+    )
+
+
 def peek(tx: Tx, caller: Caller, peer_id: str | None) -> dict[str, Any]:
     """How much mail waits for the caller (or another, for who may look); takes nothing."""
     whose = peer_id or caller.id

@@ -250,7 +250,7 @@ def set_summary(tx: Tx, caller: Caller, *, summary: str, **_: object) -> dict[st
 def note_beat(tx: Tx, caller: Caller, said: dict[str, Any], *, overlapping: bool) -> None:
     """Keep what a beat brought: only the fields it has. `overlapping`: log files that another peer has dirty too."""
     if any(said.get(name) is not None for name in ("git_branch", "git_dirty_files", "git_last_commit")):
-        row = _row(tx, caller.id)
+        row = known(tx, caller.id)
         files = said.get("git_dirty_files")
         _set_git(
             tx, caller.id,
@@ -296,7 +296,7 @@ def pause(tx: Tx, caller: Caller, *, peer_id: str, **_: object) -> dict[str, Any
 
 def resume(tx: Tx, caller: Caller, *, peer_id: str, **_: object) -> dict[str, Any]:
     """Lift a pause, or a kill (the id may enrol again). Clears the count of rejections."""
-    row = _row(tx, peer_id)
+    row = known(tx, peer_id)
     if row["status"] == "killed":
         tx.run("UPDATE peers SET status = 'dead', ended_by = '' WHERE id = ?", (peer_id,))
     _set_paused(tx, caller, [peer_id], "")
@@ -316,7 +316,7 @@ def resume_all(tx: Tx, caller: Caller, *, everywhere: bool, **_: object) -> dict
 
 
 def config(tx: Tx, caller: Caller, *, peer_id: str, poll_interval_ms: int | None, **_: object) -> dict[str, Any]:
-    row = _row(tx, peer_id)
+    row = known(tx, peer_id)
     if poll_interval_ms is not None and poll_interval_ms != row["poll_interval_ms"]:
         tx.run("UPDATE peers SET poll_interval_ms = ? WHERE id = ?", (poll_interval_ms, peer_id))
         events.record(tx, caller, "peer", [peer_id])
@@ -327,7 +327,7 @@ def config(tx: Tx, caller: Caller, *, peer_id: str, poll_interval_ms: int | None
 
 def budget(tx: Tx, caller: Caller, *, peer_id: str, token_budget: int | None, tokens_used: int | None, **_: object) -> dict[str, Any]:
     """Set a peer's budget of tokens (-1: none) and what it has used."""
-    row = _row(tx, peer_id)
+    row = known(tx, peer_id)
     limit = row["token_budget"] if token_budget is None else (None if token_budget < 0 else token_budget)
     used = row["tokens_used"] if tokens_used is None else tokens_used
     tx.run("UPDATE peers SET token_budget = ?, tokens_used = ? WHERE id = ?", (limit, used, peer_id))
@@ -340,7 +340,7 @@ def count_rejection(tx: Tx, caller: Caller, reason: str, what: str) -> None:
     """A refusal that counts (429, 422). The twentieth within an hour pauses the peer."""
     if caller.is_person:
         return
-    row = _row(tx, caller.id)
+    row = known(tx, caller.id)
     stale = row["last_rejection_at"] is None or tx.at - row["last_rejection_at"] > FORGET_REJECTIONS_S
     count = 1 if stale else row["rejections_count"] + 1
     tx.run(
@@ -383,7 +383,7 @@ def list_active(tx: Tx, *, workspace: str | None, scope: str, working_dir: str, 
 
 
 def get(tx: Tx, peer_id: str) -> dict[str, Any]:
-    peer = dict(_row(tx, peer_id))
+    peer = dict(known(tx, peer_id))
     for private in ("resume_hash", "process", "epoch"):
         del peer[private]
     return {**peer, **shown(peer), "named": bool(peer["named"])}
@@ -434,7 +434,7 @@ def over_budget(tx: Tx, peer_id: str) -> Forbidden | None:
     )
 
 
-def _row(tx: Tx, peer_id: str) -> Any:
+def known(tx: Tx, peer_id: str) -> Any:
     row = find(tx, peer_id)
     if row is None:
         raise NotFound(f"peer '{peer_id}' not found", hint=NOT_HERE.format(peer_id))
@@ -459,7 +459,7 @@ def _set_git(tx: Tx, peer_id: str, branch: str, files: list[str], more: int, com
 
 def _warn_of_conflicts(tx: Tx, caller: Caller, files: set[str]) -> None:
     """Two sessions of one directory with one dirty file: logged once per pair and set of files, seen on the page."""
-    me = _row(tx, caller.id)
+    me = known(tx, caller.id)
     for row in tx.all(
         "SELECT id, git_dirty_files FROM peers WHERE status = 'active' AND id <> ? AND workspace = ? AND git_dirty_files <> '[]'",
         (caller.id, me["workspace"]),

@@ -11,6 +11,7 @@ the completing transaction. A task that needs review cannot be completed before 
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from lattice.domain import escalations, events, peers, runs
@@ -390,6 +391,4 @@ def _shown(row: Any) -> dict[str, Any]:
 
 
 def _clock(at: float | None) -> str:
-    import time
-
     return time.strftime("%H:%M", time.localtime(at)) if at else "?"

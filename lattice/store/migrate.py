@@ -1,0 +1,220 @@
+"""What may be opened, and how an older database becomes a newer one.
+
+A database is ours when its application_id says so; its user_version is the number of the last
+migration it has been through. A file that is not ours, is damaged, or was written by a newer
+program is refused with what to do, and not a byte of it is changed; nothing is ever replaced.
+A migration and its number are one transaction: after a crash the database is as before it or as
+after it. A database that has something in it is copied first.
+
+Migrations are files `0001_initial.sql`, `0002_...`, without gaps. One must not begin, commit or
+attach; foreign keys are off while it runs and checked before it commits. A released one is never
+edited: write the next, and change `schema.sql` to what both lead to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sqlite3
+import struct
+from contextlib import closing
+
+from lattice.errors import Unavailable
+from lattice.store import backup
+
+log = logging.getLogger(__name__)
+
+APPLICATION_ID = 0x63324C61  # "c2La"
+MIGRATIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "migrations")
+
+_MAGIC = b"SQLite format 3\0"
+_NAME = re.compile(r"(\d{4})_\w+\.sql\Z")
+
+
+class CannotOpen(Unavailable):
+    """This database is not opened; the message says why, the hint what to do.
+
+    `code`: foreign_database, damaged_database, newer_database (exit_status 65, as in sysexits.h),
+    no_folder (73), no_permission (77).
+    """
+
+    def __init__(self, message: str, *, hint: str, code: str) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.exit_status = {"no_folder": 73, "no_permission": 77}.get(code, 65)
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}"
+
+
+def check_file(path: str, backups_dir: str, migrations_dir: str = MIGRATIONS) -> bool:
+    """True when there is a database of ours at `path`, False when there is nothing yet; else CannotOpen.
+
+    Reads the file's header only, so a file that is refused is not even opened as a database.
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(100)
+    except FileNotFoundError:
+        header = b""
+    except PermissionError as error:
+        raise not_permitted(path) from error
+    except IsADirectoryError as error:
+        raise foreign(path, "it is a folder") from error
+    if not header:
+        if _has_bytes(path + "-wal"):
+            raise damaged(path, backups_dir, "the database is empty or missing, but its -wal file is not")
+        return False
+    if not header.startswith(_MAGIC) or len(header) < 100:
+        raise damaged(path, backups_dir, "it is not a SQLite database")
+    (version,) = struct.unpack(">I", header[60:64])
+    (application,) = struct.unpack(">I", header[68:72])
+    if application != APPLICATION_ID:
+        raise foreign(path, "it is a SQLite database of another program")
+    _refuse_newer(path, version, len(_scripts(migrations_dir)))
+    return True
+
+
+def look(path: str, backups_dir: str, migrations_dir: str = MIGRATIONS) -> None:
+    """Check the whole database, reading only, so that one that is refused stays as it is. CannotOpen when damaged or newer."""
+    try:
+        with closing(sqlite3.connect(backup.uri(path, "mode=ro"), uri=True)) as looking:
+            version = looking.execute("PRAGMA user_version").fetchone()[0]  # the header lags behind the -wal file
+            found = looking.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        match error.sqlite_errorcode & 0xFF:
+            case sqlite3.SQLITE_READONLY:
+                return  # a crash left a journal, which only a connection that writes can play back
+            case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+                raise not_permitted(path) from error
+        raise  # locked, an I/O error: not a word about what is in it
+    except sqlite3.DatabaseError as error:
+        raise damaged(path, backups_dir, str(error)) from error
+    if found != "ok":
+        raise damaged(path, backups_dir, " ".join(found.split()))
+    _refuse_newer(path, version, len(_scripts(migrations_dir)))
+
+
+def mark(connection: sqlite3.Connection) -> None:
+    """Make an empty database ours. Before WAL mode: the mark is then in the file itself, where `check_file` looks."""
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+
+
+def open_schema(connection: sqlite3.Connection, path: str, backups_dir: str, migrations_dir: str = MIGRATIONS) -> str:
+    """Bring the database on `connection` up to the last migration; the name of the backup made first, or ''.
+
+    The connection is in autocommit mode. CannotOpen when the database is foreign or newer (`look`
+    and `check_file` say so earlier, and of damage too); sqlite3.Error or OSError when a migration or
+    the backup fails: then it is as it was.
+    """
+    scripts = _scripts(migrations_dir)
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise foreign(path, "it is a SQLite database of another program")
+    _refuse_newer(path, version, len(scripts))
+    if version == len(scripts):
+        return ""
+    saved = ""
+    if version:
+        stem = f"{os.path.splitext(os.path.basename(path))[0].lstrip('.')}-v{version}-before-v{len(scripts)}"
+        saved = backup.copy(connection, backup.free_name(backups_dir, stem))
+        log.warning("migrating %s from version %d to %d; a copy of it as it was: %s", path, version, len(scripts), saved)
+    connection.execute("PRAGMA foreign_keys=OFF")  # has no effect inside a transaction
+    try:
+        for number in range(version + 1, len(scripts) + 1):
+            _apply(connection, number, scripts[number - 1])
+    finally:
+        connection.execute("PRAGMA foreign_keys=ON")
+    return saved
+
+
+def _apply(connection: sqlite3.Connection, number: int, script: str) -> None:
+    """One migration and its number, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in statements(script):
+            connection.execute(statement)
+        orphan = connection.execute("PRAGMA foreign_key_check").fetchone()
+        if orphan is not None:
+            raise sqlite3.IntegrityError(f"migration {number} would leave a row of {orphan[0]} that points to nothing in {orphan[2]}")
+        connection.execute(f"PRAGMA user_version={number:d}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def statements(script: str) -> list[str]:
+    """The SQL statements of a script. (executescript would commit what is open.)"""
+    found = []
+    piece = ""
+    for part in script.split(";"):
+        piece += part + ";"
+        if sqlite3.complete_statement(piece):
+            found.append(piece.strip())
+            piece = ""
+    rest = re.sub(r"--[^\n]*|/\*.*?\*/", "", piece.removesuffix(";"), flags=re.DOTALL).strip()
+    if rest:
+        raise ValueError(f"a statement of the script does not end: {rest[:80]}")
+    return found
+
+
+def _scripts(folder: str) -> list[str]:
+    """The migrations' texts in order. ValueError when a number is missing or twice there."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".sql"))
+    except FileNotFoundError:
+        return []
+    texts = []
+    for number, name in enumerate(names, start=1):
+        match = _NAME.match(name)
+        if match is None or int(match[1]) != number:
+            raise ValueError(f"{folder}: expected migration {number:04d}_<name>.sql, found {name}")
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            texts.append(file.read())
+    return texts
+
+
+def _refuse_newer(path: str, version: int, newest: int) -> None:
+    if version > newest:
+        raise CannotOpen(
+            f"{path} was written by a newer c2-lattice (its version is {version}, this program knows {newest}); nothing was changed",
+            hint="Update c2-lattice, or choose another file with C2_LATTICE_DB",
+            code="newer_database",
+        )
+
+
+def foreign(path: str, why: str) -> CannotOpen:
+    return CannotOpen(
+        f"{path} is not a c2-lattice database: {why}; nothing was changed",
+        hint="Move it away, or choose another file with C2_LATTICE_DB",
+        code="foreign_database",
+    )
+
+
+def damaged(path: str, backups_dir: str, why: str) -> CannotOpen:
+    """A damaged database, and the way out: put it aside, whole, and begin anew or from the last good copy."""
+    saved = backup.newest(backups_dir)
+    aside = f"Put it aside with its -wal and -shm files (such as {path}.damaged, {path}.damaged-wal, {path}.damaged-shm)"
+    again = f"then copy {saved} to {path}, or start with an empty one" if saved else "then start again with an empty one"
+    return CannotOpen(
+        f"{path} is damaged: {why}; nothing was changed",
+        hint=f"{aside}, {again}",
+        code="damaged_database",
+    )
+
+
+def not_permitted(path: str) -> CannotOpen:
+    return CannotOpen(
+        f"{path} cannot be opened for reading and writing",
+        hint="Make the file and its folder yours and writable, or choose another file with C2_LATTICE_DB",
+        code="no_permission",
+    )
+
+
+def _has_bytes(path: str) -> bool:
+    try:
+        return os.path.getsize(path) > 0
+    except OSError:
+        return False

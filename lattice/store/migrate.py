@@ -149,12 +149,12 @@ def statements(script: str) -> list[str]:
     """The SQL statements of a script. (executescript would commit what is open.)"""
     found = []
     piece = ""
-    for part in script.split(";"):
-        piece += part + ";"
+    for part in re.split(r"(?<=;)", script):
+        piece += part
         if sqlite3.complete_statement(piece):
             found.append(piece.strip())
             piece = ""
-    rest = re.sub(r"--[^\n]*|/\*.*?\*/", "", piece.removesuffix(";"), flags=re.DOTALL).strip()
+    rest = re.sub(r"--[^\n]*|/\*.*?\*/", "", piece, flags=re.DOTALL).strip()
     if rest:
         raise ValueError(f"a statement of the script does not end: {rest[:80]}")
     return found

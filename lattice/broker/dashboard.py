@@ -227,10 +227,23 @@ def _tasks(view: _View) -> tuple[list[Json], int]:
         (_ids(rows),),
     ):
         needs.setdefault(row["task_id"], []).append({"id": row["needs_id"], "status": row["status"]})
-    return [_task(row, needs.get(row["id"], [])) for row in rows], more
+    reviews = {
+        row["task_id"]: row
+        for row in view.tx.all(
+            "SELECT task_id, raised_by, verdict, created_at FROM escalations"
+            " WHERE task_id IN (SELECT value FROM json_each(?)) AND kind = 'review' ORDER BY id",
+            (_ids(row for row in rows if row["needs_review"]),),
+        )
+    }
+    return [_task(row, needs.get(row["id"], []), reviews.get(row["id"])) for row in rows], more
 
 
-def _task(row: sqlite3.Row, needs: list[Json]) -> Json:
+def _task(row: sqlite3.Row, needs: list[Json], review: sqlite3.Row | None) -> Json:
+    # An approval counts for the work of the claim that asked for it.
+    approved = (
+        review is not None and review["verdict"] == "approve"
+        and review["raised_by"] == row["assigned_to"] and review["created_at"] >= (row["claimed_at"] or 0)
+    )  # fmt: skip
     return {
         "id": row["id"],
         "title": row["title"],
@@ -240,7 +253,7 @@ def _task(row: sqlite3.Row, needs: list[Json]) -> Json:
         "reserved_for": row["reserved_for"],
         "created_by": row["created_by"],
         "needs_review": bool(row["needs_review"]),
-        "approved": bool(row["approved"]),
+        "approved": approved,
         "depends_on": [need["id"] for need in needs],
         "waits_for": [need["id"] for need in needs if need["status"] != "completed"],
         "claimable": row["status"] == "pending" and row["n_open"] == 0,
@@ -291,31 +304,23 @@ def _object(text: str) -> Json:
 
 
 def _inbox(view: _View) -> tuple[list[Json], int]:
-    """The person's unread mail, oldest first, and how much there is."""
-    waiting = "recipient = '" + PERSON + "' AND state IN ('queued', 'held', 'offered')"
-    rows = view.rows(
-        "SELECT messages.id, sender_id, category, content, created_at, reply_to, run_id, workspace, state,"
-        " EXISTS (SELECT 1 FROM escalations WHERE escalations.message_id = messages.id) AS escalated"
-        " FROM (SELECT message_id, state FROM deliveries WHERE " + waiting + ") JOIN messages ON messages.id = message_id"
-        " WHERE {here} ORDER BY messages.id LIMIT ?", MAX_INBOX,
+    """The person's unread mail, oldest first, and how much there is; of all workspaces, for the person is in all of them.
+
+    Mail that carried an escalation is not in it: the escalation stands for it. `place` is how many of the
+    person's waiting messages are at most as new: taking that many takes this one and those before it, no other.
+    """
+    waiting = (
+        "FROM (SELECT message_id, row_number() OVER (ORDER BY message_id) AS place FROM deliveries WHERE recipient = '" + PERSON + "'"
+        " AND state = 'queued') JOIN messages ON messages.id = message_id"
+        " WHERE NOT EXISTS (SELECT 1 FROM escalations WHERE escalations.message_id = messages.id)"
+    )
+    rows = view.tx.all(
+        "SELECT messages.id, sender_id, category, content, created_at, reply_to, run_id, workspace, place "
+        + waiting + " ORDER BY messages.id LIMIT ?", (MAX_INBOX,),
     )  # fmt: skip
-    total = view.rows(
-        "SELECT COUNT(*) AS n FROM (SELECT message_id FROM deliveries WHERE " + waiting + ") JOIN messages ON messages.id = message_id WHERE {here}"
-    )[0]["n"]
-    return [
-        {
-            "id": row["id"],
-            "sender_id": row["sender_id"],
-            "category": row["category"],
-            "content": row["content"],
-            "created_at": row["created_at"],
-            "reply_to": row["reply_to"],
-            "run_id": row["run_id"],
-            "workspace": row["workspace"],
-            "escalated": bool(row["escalated"]),
-        }
-        for row in rows
-    ], int(total)
+    total = view.tx.one("SELECT COUNT(*) AS n " + waiting)
+    assert total is not None  # a count always answers a row
+    return [dict(row) for row in rows], int(total["n"])
 
 
 def _attention(view: _View, escalations: list[Json], peers: list[Json], inbox: list[Json], claimable: list[Json]) -> list[Json]:
@@ -331,14 +336,13 @@ def _attention(view: _View, escalations: list[Json], peers: list[Json], inbox: l
             used = f"{peer['tokens_used']} of {peer['token_budget']} tokens used: it cannot claim further tasks"
             found.append({"type": "budget", "title": f"{peer['id']} has spent its budget", "detail": used, "peer_id": peer["id"]})
     for mail in inbox:
-        if not mail["escalated"]:  # the escalation itself is on the list for as long as it is open
-            found.append(
-                {
-                    "type": "unread", "title": f"{mail['category']} from {mail['sender_id']}", "detail": mail["content"],
-                    "peer_id": mail["sender_id"], "message_id": mail["id"], "category": mail["category"],
-                    "at": mail["created_at"], "workspace": mail["workspace"],
-                }
-            )  # fmt: skip
+        found.append(
+            {
+                "type": "unread", "title": f"{mail['category']} from {mail['sender_id']}", "detail": mail["content"],
+                "peer_id": mail["sender_id"], "message_id": mail["id"], "category": mail["category"], "place": mail["place"],
+                "at": mail["created_at"], "workspace": mail["workspace"],
+            }
+        )  # fmt: skip
     found.extend(_stuck_mail(view))
     for task in claimable[:3]:
         who = f"reserved for {task['reserved_for']}" if task["reserved_for"] else "nobody has claimed it"

@@ -11,6 +11,7 @@ check whether the file lies on a network file system, where WAL does not work.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -201,8 +202,10 @@ def _open(path: str, backups_dir: str, migrations_dir: str, synchronous: str) ->
     ours = migrate.check_file(path, backups_dir, migrations_dir)
     try:
         _close_to_others(path)
-    except PermissionError as error:
-        raise migrate.not_permitted(path) from error
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise migrate.not_permitted(path) from error
+        raise
     if ours:
         migrate.look(path, backups_dir, migrations_dir)
     connection = sqlite3.connect(

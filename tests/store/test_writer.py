@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import signal
 import sqlite3
 import tempfile
 import threading
@@ -324,6 +325,59 @@ class Interrupts(WriterCase):
         self.assertEqual(outcomes[1].code, "interrupted")
         self.assertEqual(outcomes[2], 1)
         self.assertEqual(self.rows(), {"next"})
+
+
+@unittest.skipUnless(hasattr(signal, "pthread_kill"), "this platform cannot interrupt one thread")
+class InterruptedWhileWaiting(WriterCase):
+    """Ctrl-C reaches the main thread, whose write another thread leads or will lead."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        if threading.current_thread() is not threading.main_thread():
+            self.skipTest("signals reach the main thread only, and this is another")
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+        self.let_a_batch_run(PATIENCE_S)
+
+    @staticmethod
+    def interrupt() -> None:
+        ident = threading.main_thread().ident
+        assert ident is not None
+        signal.pthread_kill(ident, signal.SIGINT)
+
+    def main_writes(self, leader: Callable[[Tx], Any], fn: Callable[[Tx], Any]) -> None:
+        """`leader` leads on a thread while this, the main thread, has `fn` written and is interrupted."""
+        leading = threading.Event()
+
+        def lead(tx: Tx) -> None:
+            leading.set()
+            self.until(lambda: len(self.writer._queue) == 1)
+            leader(tx)
+
+        thread = threading.Thread(target=self.write, args=(lead,))
+        thread.start()
+        self.assertTrue(leading.wait(PATIENCE_S))
+        with self.assertRaises(KeyboardInterrupt):
+            self.write(fn)
+        thread.join(PATIENCE_S)
+        self.assertFalse(thread.is_alive())
+
+    def test_a_write_that_nobody_has_begun_is_taken_back(self) -> None:
+        def leader(tx: Tx) -> None:
+            self.interrupt()
+            self.until(lambda: not self.writer._queue)
+
+        self.main_writes(leader, add("taken back"))
+        self.assertEqual(self.write(add("next")), 1)
+        self.assertEqual(self.rows(), {"next"})
+
+    def test_a_write_that_a_leader_has_taken_is_ended_first(self) -> None:
+        def fn(tx: Tx) -> None:
+            self.interrupt()
+            add("ended")(tx)
+
+        self.main_writes(lambda tx: None, fn)
+        self.assertEqual(self.rows(), {"ended"})
+        self.assertEqual(self.write(add("next")), 2)
 
 
 class Failures(WriterCase):

@@ -1,0 +1,185 @@
+"""What a person reads: an answer of the broker as lines of a terminal.
+
+Every text in it was written by some peer and is data: controls, escape sequences and hidden signs are
+written out (`contract/framing.py`), bodies stand behind a bar. What has no manner of its own here is
+shown as names and values.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lattice.contract.framing import safe_for_terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Answer = Mapping[str, object]
+
+
+def said(name: str, answer: Answer, you: str = "") -> str:
+    """The lines for this operation's answer. `you` is the caller's peer id, "" for the person."""
+    manner = MANNERS.get(name)
+    return (manner(answer, you) if manner else generic(answer)).rstrip("\n")
+
+
+def cell(value: object) -> str:
+    """Any value on one line, with nothing in it that a terminal would obey."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(cell(one) for one in value) or "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{cell(name)}={cell(one)}" for name, one in value.items()) or "-"
+    text = str(value).replace("\r", " ").replace("\n", " ").replace("\t", " ")
+    return safe_for_terminal(text)[2:]
+
+
+def body(text: object) -> str:
+    return safe_for_terminal(str(text))
+
+
+def table(rows: Sequence[Mapping[str, object]], columns: Sequence[tuple[str, str]]) -> str:
+    """Rows under their titles; the last column is cut at the terminal's edge, when there is a terminal."""
+    lines = [[title for _, title in columns], *([cell(row.get(name)) for name, _ in columns] for row in rows)]
+    widths = [min(40, max(len(line[index]) for line in lines)) for index in range(len(columns))]
+    edge = _edge()
+    shown = ("  ".join(one.ljust(width) for one, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(line if not edge or len(line) <= edge else line[: edge - 1] + "…" for line in shown)
+
+
+def generic(answer: Answer, depth: int = 0) -> str:
+    """Names and values; lists of things as tables."""
+    margin, lines = "  " * depth, []
+    for name, value in answer.items():
+        if name == "ok" and value is True:
+            continue
+        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            columns = [key for key in value[0] if not isinstance(value[0][key], (dict, list))]
+            lines += [f"{margin}{cell(name)}:", table(value, [(key, key) for key in columns])]
+        elif isinstance(value, dict) and value and depth < 4:
+            lines += [f"{margin}{cell(name)}:", generic(value, depth + 1)]
+        elif isinstance(value, str) and "\n" in value:
+            lines += [f"{margin}{cell(name)}:", body(value)]
+        else:
+            lines.append(f"{margin}{cell(name)}: {cell(value)}")
+    return "\n".join(lines) if lines or depth else "ok"
+
+
+def _rows(answer: Answer, name: str) -> list[Mapping[str, object]]:
+    found = answer.get(name)
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def _peers(answer: Answer, you: str) -> str:
+    rows = [{**row, "id": f"{row.get('id')} (you)" if you and row.get("id") == you else row.get("id")} for row in _rows(answer, "peers")]
+    if not rows:
+        return "nobody is here"
+    for row in rows:
+        row["state"] = "paused" if row.get("paused") else row.get("status") or "active"
+    columns = (("id", "PEER"), ("role", "ROLE"), ("state", "STATE"), ("git_branch", "BRANCH"), ("summary", "WORKING ON"))
+    return table(rows, columns)
+
+
+def _messages(answer: Answer, you: str) -> str:
+    lines = []
+    for row in _rows(answer, "messages"):
+        again = f", repeated {row['redelivered']}×" if row.get("redelivered") else ""
+        reply = f", answers {cell(row['reply_to'])}" if row.get("reply_to") else ""
+        sender, when = row.get("from") or row.get("sender_id"), row.get("sent") or row.get("created_at")
+        role = f" ({cell(row['role'])})" if row.get("role") else ""
+        to = f" → {cell(row['recipient_id'])}" if row.get("recipient_id") else ""
+        lines += [f"#{cell(row.get('id'))}  {cell(sender)}{role}{to}  {cell(row.get('category'))}  {cell(when)}{reply}{again}"]
+        lines += [body(row.get("content", "")), ""]
+    if not lines:
+        lines = ["no unread messages" + ("; you are paused" if answer.get("paused") else "")]
+    if answer.get("more"):
+        lines.append(f"{cell(answer['more'])} more: run it again")
+    return "\n".join(lines)
+
+
+def _tasks(answer: Answer, you: str) -> str:
+    rows = _rows(answer, "tasks")
+    if not rows:
+        return "no tasks"
+    for row in rows:
+        if isinstance(row, dict):
+            row["state"] = "free" if row.get("claimable") else "waiting" if row.get("status") == "pending" else row.get("status")
+    columns = (("id", "TASK"), ("state", "STATE"), ("priority", "PRIORITY"), ("assigned_to", "BY"), ("blocked_by", "AFTER"), ("title", "TITLE"))
+    return table(rows, columns)
+
+
+def _task(answer: Answer, you: str) -> str:
+    task = answer.get("task")
+    if not isinstance(task, dict):
+        return generic(answer)
+    rest = {name: value for name, value in task.items() if name not in ("id", "title", "description") and value not in (None, "", [], {})}
+    lines = [f"task {cell(task.get('id'))}: {cell(task.get('title'))}"]
+    if task.get("description"):
+        lines.append(body(task["description"]))
+    return "\n".join([*lines, generic(rest, 1)])
+
+
+def _locks(answer: Answer, you: str) -> str:
+    rows = _rows(answer, "locks")
+    return table(rows, (("peer_id", "HELD BY"), ("locked_at", "SINCE"), ("file_path", "FILE"))) if rows else "no locks"
+
+
+def _memory(answer: Answer, you: str) -> str:
+    if isinstance(answer.get("value"), str):
+        head = ", ".join(f"{name} {cell(answer[name])}" for name in ("type", "confidence", "version", "peer_id", "updated_at") if answer.get(name))
+        return f"{cell(answer.get('key'))} ({head})\n{body(answer['value'])}"
+    rows = _rows(answer, "memory") or _rows(answer, "history")
+    columns = (("key", "KEY"), ("type", "TYPE"), ("version", "VERSION"), ("peer_id", "BY"), ("value", "VALUE"))
+    return table(rows, columns) if rows else "nothing is remembered"
+
+
+def _escalations(answer: Answer, you: str) -> str:
+    rows = _rows(answer, "escalations")
+    lines = []
+    for row in rows:
+        about = f" about task {cell(row['task_id'])}" if row.get("task_id") else ""
+        by = row.get("raised_by") or row.get("peer_id")
+        lines += [f"{cell(row.get('id'))}  {cell(row.get('kind'))} from {cell(by)}{about}, {cell(row.get('state'))}"]
+        lines += [body(row.get("text") or ""), ""]
+    return "\n".join(lines) if lines else "nothing waits for an answer"
+
+
+def _receipts(answer: Answer, you: str) -> str:
+    rows = _rows(answer, "receipts") or _rows(answer, "deliveries")
+    if not rows:
+        return generic(answer)
+    columns = [name for name in ("recipient", "recipient_id", "state", "way", "attempts", "read_at", "reason") if name in rows[0]]
+    return table(rows, [(name, name.upper()) for name in columns])
+
+
+def _runs(answer: Answer, you: str) -> str:
+    rows = _rows(answer, "runs")
+    return table(rows, (("id", "RUN"), ("status", "STATE"), ("name", "NAME"), ("goal", "GOAL"))) if rows else "no runs"
+
+
+MANNERS: dict[str, Callable[[Answer, str], str]] = {
+    "list_peers": _peers,
+    "check_messages": _messages,
+    "all_messages": _messages,
+    "messages_for": _messages,
+    "list_tasks": _tasks,
+    "get_task": _task,
+    "list_locks": _locks,
+    "get_memory": _memory,
+    "memory_history": _memory,
+    "list_escalations": _escalations,
+    "receipts": _receipts,
+    "list_runs": _runs,
+}
+
+
+def _edge() -> int:
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        return 0  # not a terminal: nothing is cut

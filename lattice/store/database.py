@@ -235,6 +235,9 @@ def _open(path: str, backups_dir: str, migrations_dir: str, synchronous: str) ->
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES:d}")
         connection.execute("PRAGMA temp_store=MEMORY")  # a file would be outside the 0600 ones
+        connection.execute("BEGIN IMMEDIATE")
+        migrate.mark(connection)  # a file that may only be read opens, and begins, without a word: ask now
+        connection.execute("ROLLBACK")
     except sqlite3.DatabaseError as error:
         connection.close()
         raise _cannot_open(error, path, backups_dir) from error
@@ -250,6 +253,12 @@ def _cannot_open(error: sqlite3.DatabaseError, path: str, backups_dir: str) -> E
         return migrate.not_permitted(path)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return migrate.damaged(path, backups_dir, str(error))
+    if code == sqlite3.SQLITE_BUSY:
+        return migrate.CannotOpen(
+            f"another program is writing to {path}",
+            hint="Close it (a sqlite3 shell, another broker), then start again",
+            code="database_busy",
+        )
     return error
 
 
@@ -274,7 +283,9 @@ def _close_to_others(path: str) -> None:
     try:
         backup.make_private(path)
     except FileExistsError:
-        if os.name != "nt":
-            for name in (path, *backup.beside(path)):
-                if os.path.exists(name) and os.stat(name).st_mode & 0o077:
-                    os.chmod(name, os.stat(name).st_mode & 0o700)
+        if os.name == "nt":
+            return
+        wanted = os.stat(path).st_mode & 0o700  # what we may not do with it ourselves stays so
+        for name in (path, *backup.beside(path)):
+            if os.path.exists(name) and os.stat(name).st_mode & 0o777 != wanted:
+                os.chmod(name, wanted)

@@ -36,12 +36,12 @@ class CannotOpen(Unavailable):
     """This database is not opened; the message says why, the hint what to do.
 
     `code`: foreign_database, damaged_database, newer_database (exit_status 65, as in sysexits.h),
-    no_folder (73), no_permission (77).
+    no_folder (73), database_busy (75), no_permission (77).
     """
 
     def __init__(self, message: str, *, hint: str, code: str) -> None:
         super().__init__(message, hint=hint, code=code)
-        self.exit_status = {"no_folder": 73, "no_permission": 77}.get(code, 65)
+        self.exit_status = {"no_folder": 73, "database_busy": 75, "no_permission": 77}.get(code, 65)
 
     def __str__(self) -> str:
         return f"{self.message}. {self.hint}"

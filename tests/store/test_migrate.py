@@ -12,8 +12,9 @@ import sys
 import tempfile
 import unittest
 from contextlib import closing
+from unittest import mock
 
-from lattice.store import backup, migrate
+from lattice.store import backup, database, migrate
 from lattice.store.database import Database
 from lattice.store.migrate import CannotOpen
 
@@ -311,8 +312,25 @@ class Refusals(MigrateCase):
     @unittest.skipIf(hasattr(os, "geteuid") and os.geteuid() == 0, "root may read and write anything")
     def test_a_file_or_folder_that_may_not_be_written(self) -> None:
         self.open().close()
-        os.chmod(self.path, 0o400)
-        self.assertEqual(self.refused("no_permission").exit_status, 77)
+        for path, mode in ((self.path, 0o400), (self.path, 0o000), (self.folder, 0o500)):
+            with self.subTest(path=os.path.basename(path), mode=oct(mode)):
+                before = os.stat(path).st_mode
+                os.chmod(path, mode)
+                try:
+                    with self.assertRaises(CannotOpen) as caught:
+                        self.open()
+                finally:
+                    os.chmod(path, before)
+                self.assertEqual((caught.exception.code, caught.exception.exit_status), ("no_permission", 77))
+        self.open()
+
+    def test_a_database_that_another_program_is_writing_to(self) -> None:
+        self.open().close()
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as other, mock.patch.object(database, "BUSY_MS", 20):
+            other.execute("BEGIN IMMEDIATE")
+            self.assertEqual(self.refused("database_busy", "another program").exit_status, 75)
+            other.execute("ROLLBACK")
+            self.open()
 
 
 def _without_comments(sql: str) -> str:

@@ -1,0 +1,197 @@
+"""Identity: which peer this process is, across its own restarts.
+
+Looked at in this order; the first that is there decides:
+
+1. the ticket file of a spawned session (C2_LATTICE_TICKET): its id, and no other; read once, then gone
+2. PEER_ID
+3. a record of this state directory with the same client process (its id and start time), else with the
+   client's own session id, whose server process has ended: the same session with a new server
+4. a new id, `worker-3fa9c1`
+
+A record is one 0600 file per id and broker port in `sessions/` and holds the id's resume secret. It does not
+decide whether the id is free: the broker does. PEER_ROLE wins over the role of a record.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import stat
+import time
+from collections import namedtuple
+
+from lattice import names
+from lattice.agent import process
+
+Client = namedtuple("Client", "pid started session")
+Wanted = namedtuple("Wanted", "peer role resume ticket named")
+
+KEEP_S = 30 * 86_400  # a record not used for so long belongs to nobody who comes back
+MAX_RECORDS = 500
+_MAX_BYTES = 16_384
+
+
+def client_of(environ: dict[str, str], pid: int) -> Client:  # type: ignore[valid-type]
+    """The program that started us: by process, and by the session id it gave us where it gives one."""
+    return Client(pid, process.started(pid), environ.get("CLAUDE_CODE_SESSION_ID", "")[:100])
+
+
+class Identity:
+    """Who this process wants to be on the broker of one port. Not shared between threads: the link's lock guards it."""
+
+    def __init__(self, settings, environ: dict[str, str], client_pid: int) -> None:  # type: ignore[no-untyped-def]
+        self._settings = settings
+        self._folder = os.path.join(settings.home, "sessions")
+        self._environ = environ
+        self._client_pid = client_pid
+        self._ticket: dict[str, str] | None = None
+        self._peer = ""  # ours since the first enrolment, whatever records say
+
+    @functools.cached_property
+    def client(self) -> Client:  # type: ignore[valid-type]
+        return client_of(self._environ, self._client_pid)  # at its first use: on macOS it runs a program
+
+    def wanted(self, port: int) -> Wanted:  # type: ignore[valid-type]
+        """The id, role and proof of ownership to enrol with now."""
+        settings = self._settings
+        role = "architect" if settings.peer_role.strip().lower() == "architect" else "worker"
+        if self._ticket is None:
+            self._ticket = _consume(settings.ticket) if settings.ticket else {}
+        spawned = self._ticket.get("peer", "")
+        if spawned:
+            role = "architect" if self._ticket.get("role") == "architect" else "worker"
+            ticket, self._ticket = self._ticket.get("ticket", ""), {**self._ticket, "ticket": ""}
+            return Wanted(spawned, role, self._resume(spawned, port), ticket, True)
+        chosen = settings.peer_id.strip()
+        if chosen and not self._peer:
+            return Wanted(names.check_peer_id(chosen), role, self._resume(chosen, port), "", True)
+        if self._peer:
+            return Wanted(self._peer, role, self._resume(self._peer, port), "", bool(chosen))
+        found = self._of_this_client(port)
+        if found:
+            role = role if settings.peer_role.strip() else str(found.get("role") or role)
+            return Wanted(str(found["peer"]), role, str(found.get("resume") or ""), "", bool(found.get("named")))
+        return Wanted(names.new_id(role), role, "", "", False)
+
+    def keep(self, peer: str, role: str, resume: str, port: int, named: bool) -> None:
+        """Write down what the broker answered, so that the next process of this session is the same peer."""
+        self._peer = peer
+        record = {
+            "peer": peer, "role": role, "resume": resume, "port": port, "named": named,
+            "client_pid": self.client.pid, "client_started": self.client.started, "session": self.client.session,
+            "pid": os.getpid(), "started": process.started(os.getpid()), "saved": time.time(),
+        }  # fmt: skip
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        path = self._path(peer, port)
+        draft = f"{path}.{os.getpid()}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(record, file)
+        os.replace(draft, path)
+        self._prune()
+
+    def forget(self, port: int) -> None:
+        """The id was never used: leave no trace of it."""
+        if self._peer:
+            _remove(self._path(self._peer, port))
+
+    def start_anew(self) -> None:
+        """The id belongs to another living process: the next one wanted is a new one."""
+        self._peer = names.new_id("architect" if self._settings.peer_role.strip().lower() == "architect" else "worker")
+
+    def _path(self, peer: str, port: int) -> str:
+        return os.path.join(self._folder, f"{peer}@{port}.json")
+
+    def _resume(self, peer: str, port: int) -> str:
+        record = _read(self._path(peer, port))
+        return str(record.get("resume") or "") if record else ""
+
+    def _of_this_client(self, port: int) -> dict[str, object]:
+        """The newest record of this client whose server has ended."""
+        client = self.client
+        best: tuple[tuple[bool, float], dict[str, object]] | None = None
+        for path in self._records():
+            if not path.endswith(f"@{port}.json"):
+                continue
+            record = _read(path)
+            if not record or not isinstance(record.get("peer"), str):
+                continue
+            same_client = bool(client.started) and (record.get("client_pid"), record.get("client_started")) == (client.pid, client.started)
+            same_session = bool(client.session) and record.get("session") == client.session
+            if not (same_client or same_session) or _is_held(record, same_client):
+                continue
+            saved = record.get("saved")
+            rank = (same_client, float(saved) if isinstance(saved, (int, float)) else 0.0)
+            if best is None or rank > best[0]:
+                best = rank, record
+        return best[1] if best else {}
+
+    def _records(self) -> list[str]:
+        try:
+            entries = os.listdir(self._folder)
+        except OSError:
+            return []
+        return [os.path.join(self._folder, entry) for entry in entries if entry.endswith(".json")]
+
+    def _prune(self) -> None:
+        """Remove old records, and the oldest beyond MAX_RECORDS: a directory does not grow for ever."""
+        aged = []
+        for path in self._records():
+            try:
+                aged.append((os.stat(path).st_mtime, path))
+            except OSError:
+                continue  # another process pruned it
+        aged.sort(reverse=True)
+        oldest = time.time() - KEEP_S
+        for index, (changed, path) in enumerate(aged):
+            if index >= MAX_RECORDS or changed < oldest:
+                _remove(path)
+
+
+def _is_held(record: dict[str, object], same_client: bool) -> bool:
+    """Whether the server process that wrote the record still runs. One of our own client may be ending: it gets a second."""
+    pid, started = record.get("pid"), record.get("started")
+    if not isinstance(pid, int) or not isinstance(started, str) or pid == os.getpid():
+        return False
+    for _ in range(20 if same_client else 1):
+        if not process.is_alive(pid, started):
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _consume(path: str) -> dict[str, str]:
+    """What the ticket file of a spawned session says, and remove it; {} when there is none that is ours alone."""
+    descriptor = -1
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or (os.name != "nt" and (found.st_uid != os.getuid() or found.st_mode & 0o077)):
+            return {}
+        card = json.loads(os.read(descriptor, _MAX_BYTES).decode("utf-8"))
+    except (OSError, ValueError):
+        return {}  # consumed before: this is a later process of the same session, and has a record
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    _remove(path)
+    if not isinstance(card, dict):
+        return {}
+    return {key: value for key, value in card.items() if key in ("peer", "role", "ticket") and isinstance(value, str)}
+
+
+def _read(path: str) -> dict[str, object]:
+    try:
+        with open(path, "rb") as file:
+            record = json.loads(file.read(_MAX_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass  # gone already, or not ours to remove

@@ -1,0 +1,161 @@
+"""Mail: offers taken for the client, and the proof that it has them.
+
+The broker offers a message to this process; the client has it once the result was flushed to the pipe and it then
+called a tool again, at least PROOF_AFTER_S later (a call that was under way at the same time proves nothing). Then
+its receipt is acknowledged. A result that was not sent gives its receipts back. What is neither, returns by itself
+when this process ends: the broker sees to that.
+
+`Offers` is shared by the threads of all calls; acknowledging and giving back happen on a thread of its own, which
+tries again until the broker has heard it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+
+from lattice import names
+from lattice.contract.framing import frame
+from lattice.errors import Refusal
+from lattice.visible import visible
+
+PROOF_AFTER_S = 0.2
+RETRY_S = 2.0
+_REMEMBERED = 5000
+
+
+class Offers:
+    """The offers of this process. `ask(operation, values)` reaches the broker; `now` is monotonic, in seconds."""
+
+    def __init__(self, ask, process: str, now=time.monotonic) -> None:  # type: ignore[no-untyped-def]
+        self._ask = ask
+        self._process = process
+        self._now = now
+        self._lock = threading.Condition()  # guards all below
+        self._shown: OrderedDict[str, None] = OrderedDict()
+        self._flushed: list[tuple[float, list[str]]] = []
+        self._proven: list[str] = []
+        self._returned: list[str] = []
+        self._busy = False
+        self._thread: threading.Thread | None = None
+
+    def take(self) -> dict[str, object]:
+        """The broker's answer: {messages, more, paused}, without what this process has shown before."""
+        answer = self._ask("check_messages", {"way": "tool", "process": self._process})
+        fresh = []
+        with self._lock:
+            for message in answer["messages"]:
+                receipt = str(message.get("receipt", ""))
+                if receipt and receipt in self._shown:
+                    continue
+                self._shown[receipt] = None
+                fresh.append(message)
+            while len(self._shown) > _REMEMBERED:
+                self._shown.popitem(last=False)
+        return {**answer, "messages": fresh}
+
+    def flushed(self, receipts: list[str]) -> None:
+        """The result with these offers has left for the client."""
+        with self._lock:
+            self._flushed.append((self._now(), receipts))
+
+    def prove(self) -> None:
+        """A tools/call has arrived now: whatever was flushed long enough before it, the client has."""
+        now = self._now()
+        with self._lock:
+            if not self._flushed:
+                return
+            proven = [receipt for at, receipts in self._flushed if now - at >= PROOF_AFTER_S for receipt in receipts]
+            self._flushed = [(at, receipts) for at, receipts in self._flushed if now - at < PROOF_AFTER_S]
+            self._proven += proven
+            if proven:
+                self._wake()
+
+    def give_back(self, receipts: list[str]) -> None:
+        """The result with these offers was not sent."""
+        with self._lock:
+            for receipt in receipts:
+                self._shown.pop(receipt, None)
+            self._returned += receipts
+            self._wake()
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until everything is said to the broker. Whether it is."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not (self._proven or self._returned or self._busy), timeout_s)
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._tell, name="proofs", daemon=True)
+            self._thread.start()
+        self._lock.notify_all()
+
+    def _tell(self) -> None:
+        while True:
+            with self._lock:
+                self._busy = False
+                self._lock.notify_all()
+                while not (self._proven or self._returned):
+                    self._lock.wait()
+                proven, self._proven = self._proven[:500], self._proven[500:]
+                returned, self._returned = self._returned[:500], self._returned[500:]
+                self._busy = True
+            unheard_proofs = self._say("ack", proven, "proof", "tool")
+            unheard_returns = self._say("give_back", returned, "reason", "the call was cancelled")
+            if unheard_proofs or unheard_returns:
+                with self._lock:
+                    self._proven = unheard_proofs + self._proven
+                    self._returned = unheard_returns + self._returned
+                    self._busy = False
+                    self._lock.wait(RETRY_S)
+
+    def _say(self, operation: str, receipts: list[str], field: str, word: str) -> list[str]:
+        """The receipts that the broker has not heard of and should be told of again."""
+        if not receipts:
+            return []
+        try:
+            self._ask(operation, {"receipts": receipts, field: word})
+        except Refusal as refusal:
+            # What it refuses for good (enrolled anew, killed) comes back by the broker's own rule.
+            return receipts if refusal.retryable else []
+        return []
+
+
+def shape(answer: dict[str, object]) -> dict[str, object]:
+    """What `check_messages` answers, from the broker's answer. Peer text is visible throughout, and framed."""
+    boundary = names.new_key()[:16]
+    messages: list[dict[str, object]] = []
+    frames: list[str] = []
+    for message in answer["messages"]:  # type: ignore[attr-defined]
+        shown = {name: value for name, value in message.items() if name not in ("receipt", "content") and value not in (None, "", 0)}
+        messages.append({**shown, "content": visible(str(message["content"]))})
+        frames.append(_framed(message, boundary))
+    said: dict[str, object] = {"messages": messages, "paused": bool(answer.get("paused"))}
+    if answer.get("more"):
+        said["more"] = answer["more"]
+    if frames:
+        said["framed"] = "\n\n".join(frames)
+    else:
+        said["message"] = "No new messages."
+    return said
+
+
+def _framed(message: dict[str, object], boundary: str) -> str:
+    when = message.get("sent")
+    return frame(
+        str(message["content"]),
+        sender=str(message.get("from", "?")),
+        role=str(message.get("role") or "worker"),
+        when=when if isinstance(when, (int, float, str)) else "",
+        hops=_count(message, "hops"),
+        category=str(message.get("category") or ""),
+        message_id=_count(message, "id"),
+        redelivered=_count(message, "redelivered"),
+        boundary=boundary,
+    )
+
+
+def _count(message: dict[str, object], name: str) -> int:
+    value = message.get(name)
+    return int(value) if isinstance(value, (int, bool)) else 0

@@ -1,0 +1,218 @@
+"""The toolbox: one call of a tool, from its arguments to its result.
+
+Arguments are checked against the contract before the broker is asked. Whatever goes wrong is a result with
+`isError` that says what would work; never an empty answer. A result says in `waiting` what waits, and in `note`
+what the session should know once. Text and structure are the same JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import namedtuple
+
+from lattice.agent import mail, tools
+from lattice.contract import operations
+from lattice.contract.params import JSON_TYPE, check_fields
+from lattice.errors import Internal, Refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lattice.agent.beat import Beat
+    from lattice.agent.link import Link
+    from lattice.agent.mail import Offers
+
+Outcome = namedtuple("Outcome", "structured text is_error receipts")
+
+
+class Toolbox:
+    """Calls of tools for one session (see `session.Session` for what it asks of this class)."""
+
+    def __init__(self, settings, link: Link, beat: Beat, offers: Offers, *, environ: dict[str, str], on_failure, on_use) -> None:  # type: ignore[no-untyped-def]
+        self.names = tools.offered(settings.toolsets)
+        self._link = link
+        self._beat = beat
+        self._offers = offers
+        self._environ = environ
+        self._on_failure = on_failure
+        self._on_use = on_use
+        self._claims: dict[int, int] = {}  # task -> fencing token
+        self._locks: dict[str, int] = {}  # path as it was given -> fencing token
+        self.was_called = False
+
+    # -- what the session tells us --------------------------------------------------------------------
+
+    def listed(self) -> None:
+        self._on_use(called=False)
+
+    def arrived(self) -> None:
+        self.was_called = True
+        self._offers.prove()
+        self._on_use(called=True)
+
+    def delivered(self, outcome: Outcome) -> None:  # type: ignore[valid-type]
+        if outcome.receipts:
+            self._offers.flushed(outcome.receipts)
+
+    def undelivered(self, outcome: Outcome) -> None:  # type: ignore[valid-type]
+        if outcome.receipts:
+            self._offers.give_back(outcome.receipts)
+
+    def failed(self, what: str, error: BaseException) -> None:
+        self._on_failure(what, error)
+
+    # -- a call -----------------------------------------------------------------------------------------
+
+    def call(self, name: str, arguments: dict[str, object], meta: dict[str, object]) -> Outcome:  # type: ignore[valid-type]
+        receipts: list[str] = []
+        try:
+            said = self._do(name, _checked(name, arguments), receipts)
+            is_error = False
+        except Refusal as refusal:
+            said, is_error = self._refused(refusal), True
+        except Exception as error:  # the session's door: a fault of ours must not end the talk
+            self.failed(f"{name} failed", error)
+            said, is_error = Internal(f"{name} failed inside the session: {type(error).__name__}: {error}").as_json(), True
+        if name != "check_messages" or is_error or said.get("more"):
+            waiting = self._beat.waiting(said.get("more") if name == "check_messages" else None)
+            if waiting:
+                said = {**said, "waiting": waiting}
+        note = self._link.notes()
+        if note:
+            said = {**said, "note": note}
+        return Outcome(said, json.dumps(said, ensure_ascii=False, separators=(",", ":")), is_error, receipts)
+
+    def _do(self, name: str, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+        special = _SPECIAL.get(name)
+        if special is not None:
+            return special(self, values, receipts)  # type: ignore[no-any-return]
+        return self._link.ask(name, values)
+
+    def _refused(self, refusal: Refusal) -> dict[str, object]:
+        said = refusal.as_json()
+        if refusal.code == "paused":
+            by = self._beat.paused_by or "the architect or the person"
+            if by not in refusal.message:
+                said["error"] = f"{refusal.message}; paused by {by}"
+            said.setdefault("hint", "until you are resumed only reading works; check_messages")
+        return said
+
+    def _check_messages(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+        answer = self._offers.take()
+        receipts += [str(message["receipt"]) for message in answer["messages"] if message.get("receipt")]  # type: ignore[attr-defined]
+        said = mail.shape(answer)
+        self._beat.took(answer.get("more"))
+        return said
+
+    def _list_peers(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+        if values.get("scope") == "same_dir":
+            values["working_dir"] = self._link.working_dir
+        elif values.get("scope") == "same_repo":
+            from lattice.agent import git
+
+            values["git_root"] = git.root(self._link.working_dir) or self._link.working_dir
+        return self._peers(values)
+
+    def _peers(self, values: dict[str, object]) -> dict[str, object]:
+        found = self._link.ask("list_peers", values)["peers"]
+        peers = [_peer(peer) for peer in found if peer.get("id") != self._link.id]  # type: ignore[attr-defined]
+        said: dict[str, object] = {"your_id": self._link.id, "your_role": self._link.role, "peers": peers}
+        if not peers:
+            said["message"] = "No other active peers found."
+        return said
+
+    def _view_dashboard(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+        said = self._peers({})
+        return {
+            "dashboard_url": f"http://127.0.0.1:{self._link.port}/dashboard",
+            **said,
+            "sign_in": "the address alone shows no data; to open it signed in, run: c2-lattice page, or: python launch.py",
+        }
+
+    def _lock_file(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+        answer = self._link.ask("lock_file", {**values, "base": self._link.working_dir})
+        self._remember(self._locks, str(values["file_path"]), answer)
+        return answer
+
+    def _unlock_file(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+        path = str(values["file_path"])
+        answer = self._link.ask("unlock_file", self._fenced({**values, "base": self._link.working_dir}, self._locks.get(path)))
+        self._locks.pop(path, None)
+        return answer
+
+    def _claim_task(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+        answer = self._link.ask("claim_task", values)
+        self._remember(self._claims, values["task_id"], answer)
+        return answer
+
+    def _complete_task(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+        task = values["task_id"]
+        answer = self._link.ask("complete_task", self._fenced(values, self._claims.get(task)))  # type: ignore[call-overload]
+        self._claims.pop(task, None)  # type: ignore[call-overload]
+        return answer
+
+    def _get_conversation(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+        if not values.get("peer_id"):
+            self._link.enrol()
+            values["peer_id"] = self._link.id
+        return self._link.ask("get_conversation", values)
+
+    def _spawn_worker(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+        tmux = self._environ.get("TMUX", "")
+        if tmux:
+            values["tmux"] = tmux[:500]
+        if not values.get("working_dir"):
+            values["working_dir"] = self._link.working_dir
+        return self._link.ask("spawn_worker", values, timeout_s=30.0)
+
+    def _remember(self, tokens: dict, thing: object, answer: dict[str, object]) -> None:  # type: ignore[type-arg]
+        token = answer.get("token")
+        if isinstance(token, int) and not isinstance(token, bool):
+            tokens[thing] = token
+
+    def _fenced(self, values: dict[str, object], token: int | None) -> dict[str, object]:
+        return values if token is None else {**values, "token": token}
+
+
+_SPECIAL = {
+    "check_messages": Toolbox._check_messages,
+    "list_peers": Toolbox._list_peers,
+    "view_dashboard": Toolbox._view_dashboard,
+    "lock_file": Toolbox._lock_file,
+    "unlock_file": Toolbox._unlock_file,
+    "claim_task": Toolbox._claim_task,
+    "complete_task": Toolbox._complete_task,
+    "get_conversation": Toolbox._get_conversation,
+    "spawn_worker": Toolbox._spawn_worker,
+}
+
+
+def _checked(name: str, arguments: dict[str, object]) -> dict[str, object]:
+    """The arguments that were given, checked; what was left out is the broker's to fill in."""
+    fields = tools.tool_fields(name)
+    try:
+        values = check_fields(fields, arguments)
+    except Refusal as refusal:
+        refusal.hint = usage(name)
+        raise
+    return {field: value for field, value in values.items() if arguments.get(field) is not None}
+
+
+def usage(name: str) -> str:
+    """The call that would work, in words: `claim_task {task_id: integer}`."""
+    words = []
+    for param in tools.tool_fields(name):
+        kind = "|".join(param.choices) if param.kind == "choice" else "list" if param.kind == "list" else JSON_TYPE[param.kind]
+        if param.kind == "object" and param.fields:
+            inner = ", ".join(f"{field.name}{'' if field.required else '?'}" for field in param.fields)
+            kind = "{" + inner + "}"
+        words.append(f"{param.name}{'' if param.required else '?'}: {kind}")
+    return f"{name} {{{', '.join(words)}}}"
+
+
+def _peer(peer: dict[str, object]) -> dict[str, object]:
+    """A peer as a session needs it; what is empty is left out."""
+    said = {name: value for name, value in peer.items() if name not in ("last_heartbeat", "registered_at", "poll_interval_ms")}
+    said = {name: value for name, value in said.items() if value not in (None, "", [], False) or name in ("role", "summary")}
+    said["last_seen"] = peer.get("last_heartbeat")
+    return said

@@ -1,0 +1,217 @@
+"""The broker as seen from outside its process: is it up and is it ours, start it once, stop it.
+
+Ours is what proves that it knows the secret of this state directory; anything else that answers on the port is
+foreign, whatever it says, and hears nothing but a nonce. However many processes start it at once, one does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+from lattice import names
+from lattice import settings as settings_of
+from lattice.errors import Refusal, Unavailable
+from lattice.web.client import Client, query
+
+START_S = 10.0
+WAIT_S = 40.0  # for another process that is starting it, with 200 more on two cores
+STOP_S = 5.0
+MAX_LOG = 5 * 1024 * 1024
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# What belongs to the session that happens to start the broker, and not to a program for all sessions.
+_OF_A_SESSION = ("PEER_", "C2_LATTICE_TICKET", "CLAUDE_CODE_SESSION", "CLAUDE_CODE_MESSAGING", "CLAUDE_CODE_ENTRYPOINT", "CLAUDECODE", "TMUX")
+
+
+def find(settings) -> int:  # type: ignore[no-untyped-def]
+    """The port to use: C2_LATTICE_PORT if set, else that of a running broker of this home, else 7899.
+
+    That a broker answers there is not promised. One that serves our database comes before others.
+    """
+    if settings.port:
+        return int(settings.port)
+    cards = settings_of.running_brokers(settings.home)
+    cards.sort(key=lambda card: card.get("database") != settings.db)
+    if cards:
+        from lattice.guard.tokens import load_secret
+
+        secret = load_secret(settings.home, settings.secret)
+        for card in cards:
+            if probe(int(str(card["port"])), secret, 2.0) == "ours":
+                return int(str(card["port"]))
+    return settings_of.DEFAULT_PORT
+
+
+def probe(port: int, secret: bytes, timeout_s: float = 2.0) -> str:
+    """Who listens on the port: `ours`, `foreign`, or `none`. What does not answer in time is `foreign`."""
+    there = look(port, secret, timeout_s)
+    return "foreign" if there == "silent" else there
+
+
+def look(port: int, secret: bytes, timeout_s: float = 2.0) -> str:
+    """As `probe`; and `silent` for what takes a connection and does not answer in time, or is too busy to.
+
+    A stopped broker and a stranger look the same then.
+    """
+    from lattice.guard.tokens import check_proof
+
+    client = Client(port, timeout_s=timeout_s)
+    nonce = names.new_key()
+    begun = time.monotonic()
+    try:
+        health = client.call("GET", query("/health", {"nonce": nonce}))
+    except Refusal as refusal:
+        if refusal.code == "unreachable":
+            return "none"
+        timed_out = refusal.code == "unknown_outcome" and time.monotonic() - begun >= 0.9 * timeout_s
+        return "silent" if timed_out or (refusal.status == 503 and refusal.code != "unknown_outcome") else "foreign"
+    finally:
+        client.close()
+    return "ours" if check_proof(secret, nonce, port, health.get("pid"), health.get("proof")) else "foreign"
+
+
+def start(settings) -> int:  # type: ignore[no-untyped-def]
+    """The port of our running broker, which is started unless it runs. Returns when it has proven itself.
+
+    Unavailable when the port is a foreign program's, or the broker does not come up within START_S; SecretError
+    when the state directory is not ours alone.
+    """
+    from lattice.guard.tokens import load_secret
+
+    secret = load_secret(settings.home, settings.secret)  # makes the home, 0700
+    ended: int | None = None
+    with _Starter(settings.home):
+        give_up = time.monotonic() + START_S
+        port = find(settings)
+        there = probe(port, secret)
+        if there == "ours":
+            return port
+        if there == "foreign":
+            raise Unavailable(
+                f"port {port} is used by another program, which is not our broker",
+                code="foreign_program", hint="end that program, or choose another port: C2_LATTICE_PORT=N", port=port,
+            )  # fmt: skip
+        broker = _spawn(settings, port)
+        pause_s = 0.02
+        while time.monotonic() < give_up:
+            ended = broker.poll()
+            if probe(port, secret) == "ours":
+                _reap(broker)
+                return port
+            if ended is not None:
+                break
+            time.sleep(pause_s)
+            pause_s = min(0.2, pause_s * 1.5)
+        _reap(broker)
+        # It may have ended because another one serves the database: on another port, then.
+        other = find(settings)
+        if other != port and probe(other, secret) == "ours":
+            return other
+    raise Unavailable(
+        f"the broker did not start on port {port}" + (f" (it ended with {ended})" if ended is not None else " in time"),
+        code="no_broker", hint=f"{os.path.join(settings.home, 'broker.log')} says why; or run: python broker.py",
+    )  # fmt: skip
+
+
+def stop(port: int, secret: bytes, timeout_s: float = STOP_S) -> bool:
+    """Ask our broker on the port to stop, as the person. True when it is gone, False when none was there.
+
+    Unavailable when the program there is not ours, or is still there after the time.
+    """
+    from lattice.guard.tokens import mint_ticket
+
+    there = probe(port, secret)
+    if there == "none":
+        return False
+    if there == "foreign":
+        raise Unavailable(f"port {port} is used by another program, which is not our broker", code="foreign_program", port=port)
+    client = Client(port, timeout_s=timeout_s)
+    try:
+        ticket = mint_ticket(secret, peer=names.PERSON, role="system", workspace="", now=time.time())
+        token = str(client.call("POST", "/sign-in", {}, {"Authorization": f"Ticket {ticket}"})["token"])
+        client.call("POST", "/shutdown", {}, {"Authorization": f"Bearer {token}"})
+    finally:
+        client.close()
+    give_up = time.monotonic() + timeout_s
+    while time.monotonic() < give_up:
+        if probe(port, secret, 1.0) == "none":
+            return True
+        time.sleep(0.05)
+    raise Unavailable(f"the broker on port {port} did not stop within {timeout_s:g} s", code="timeout")
+
+
+def _spawn(settings, port: int):  # type: ignore[no-untyped-def]
+    """Start the broker as a process of its own: it outlives us, holds none of our handles, and shares no terminal."""
+    import signal
+    import subprocess
+
+    argv = [sys.executable, "-I", "-S", os.path.join(ROOT, "broker.py"), "--port", str(port), "--db", settings.db]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_OF_A_SESSION)}
+    environ["C2_LATTICE_HOME"] = settings.home
+    log = _open_log(os.path.join(settings.home, "broker.log"))
+    detached: dict[str, object] = {"start_new_session": True}
+    if sys.platform == "win32":
+        detached = {"creationflags": 0x08000000 | 0x00000200}  # CREATE_NO_WINDOW, CREATE_NEW_PROCESS_GROUP
+    blocked = None
+    if sys.platform != "win32":
+        # A child inherits the mask of the thread that makes it, and a broker must hear its signals.
+        blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        return subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, close_fds=True, cwd=settings.home, env=environ, **detached
+        )  # type: ignore[call-overload]
+    finally:
+        if blocked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        os.close(log)
+
+
+def _reap(broker) -> None:  # type: ignore[no-untyped-def]
+    """Wait for the broker's end on a thread: it must not stay a zombie while we live, nor end with us."""
+    if broker.poll() is None:
+        threading.Thread(target=broker.wait, name="reap", daemon=True).start()
+
+
+def _open_log(path: str) -> int:
+    try:
+        if os.path.getsize(path) > MAX_LOG:
+            os.replace(path, path + ".1")
+    except OSError:
+        pass  # not there yet
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
+
+
+class _Starter:
+    """The right to start a broker in this home: one process at a time has it, and it ends with the process."""
+
+    def __init__(self, home: str) -> None:
+        self._path = os.path.join(home, "starter.lock")
+        self._descriptor = -1
+
+    def __enter__(self) -> None:
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        give_up = time.monotonic() + WAIT_S
+        while not self._taken():
+            if time.monotonic() > give_up:
+                os.close(self._descriptor)
+                raise Unavailable("another session has been starting the broker for too long", code="no_broker")
+            time.sleep(0.02 + os.urandom(1)[0] / 5000)  # jitter: 200 may be waiting
+
+    def _taken(self) -> bool:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)  # closing lets the lock go

@@ -314,6 +314,9 @@ class Refusals(MigrateCase):
         self.open().close()
         for path, mode in ((self.path, 0o400), (self.path, 0o000), (self.folder, 0o500)):
             with self.subTest(path=os.path.basename(path), mode=oct(mode)):
+                for name in backup.beside(self.path):  # with them there, the folder need not be written
+                    if os.path.exists(name):
+                        os.unlink(name)
                 before = os.stat(path).st_mode
                 os.chmod(path, mode)
                 try:

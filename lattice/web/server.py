@@ -23,6 +23,7 @@ import logging
 import math
 import os
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -357,7 +358,8 @@ class _Listener(ThreadingMixIn, HTTPServer):
             raise _StopServing
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        log.exception("a connection failed")
+        if not isinstance(sys.exc_info()[1], OSError):  # that is a client which left before its thread began
+            log.exception("a connection failed")
 
 
 class _Handler(BaseHTTPRequestHandler):

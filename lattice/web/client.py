@@ -42,6 +42,7 @@ class Client:
         self._calling = threading.RLock()  # re-entered by on_connect, which calls over the new connection
         self._socket: _socket.socket | None = None
         self._rest = b""
+        self._closings = 0  # how often the owner said close
 
     def call(
         self,
@@ -84,10 +85,11 @@ class Client:
             kept = self._socket is not None and self._is_alive()
             if not kept:
                 self._connect(deadline)
+            closings = self._closings
             try:
                 return self._exchange(request, deadline)
             except _Stale:
-                if not kept or not may_repeat:
+                if not kept or not may_repeat or closings != self._closings:
                     raise self._unknown("the connection closed before an answer came") from None
             self._connect(deadline)
             try:
@@ -96,7 +98,11 @@ class Client:
                 raise self._unknown("the connection closed before an answer came") from None
 
     def close(self) -> None:
-        """Close the connection. The next call opens a new one."""
+        """Close the connection; a call that waits ends and is not repeated. The next call opens a new one."""
+        self._closings += 1
+        self._drop()
+
+    def _drop(self) -> None:
         connection, self._socket, self._rest = self._socket, None, b""
         if connection is not None:
             try:
@@ -136,7 +142,7 @@ class Client:
         return False
 
     def _connect(self, deadline: float) -> None:
-        self.close()
+        self._drop()
         connection = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
         try:
             connection.settimeout(max(0.001, deadline - time.monotonic()))
@@ -154,12 +160,12 @@ class Client:
                 hook(self)
                 proven = self._socket is connection
             except BaseException:
-                self.close()
+                self._drop()
                 raise
             finally:
                 self.on_connect = hook
             if not proven:
-                self.close()
+                self._drop()
                 raise Unavailable(f"the broker on port {self.port} closed the connection", code="unreachable")
 
     def _exchange(self, request: bytes, deadline: float) -> tuple[int, dict[str, str], bytes]:
@@ -190,7 +196,7 @@ class Client:
                 raise self._unknown("the answer was cut off")
             rest += more
         if length is None or headers.get("connection", "").lower() == "close":
-            self.close()
+            self._drop()
         else:
             self._rest = bytes(rest[length:])
         return status, headers, bytes(rest if length is None else rest[:length])
@@ -209,7 +215,7 @@ class Client:
                 raise self._unknown("what answers there does not speak HTTP as our broker does")
             more = self._receive(connection, deadline, first=not buffer)
             if not more:
-                self.close()
+                self._drop()
                 if buffer:
                     raise self._unknown("the answer was cut off")
                 raise _Stale
@@ -227,7 +233,7 @@ class Client:
             raise self._unknown("the connection broke before the whole answer came") from None
 
     def _unknown(self, what: str) -> Refusal:
-        self.close()
+        self._drop()
         return Unavailable(
             f"port {self.port}: {what}; the call may have been carried out",
             code="unknown_outcome",

@@ -330,11 +330,11 @@ def _attention(view: _View, escalations: list[Json], peers: list[Json], inbox: l
     for peer in peers:
         if peer["paused"]:
             why = peer["last_stop_reason"] or (f"paused by {peer['paused_by']}" if peer["paused_by"] else "paused")
-            found.append({"type": "paused", "title": f"{peer['id']} is paused", "detail": why, "peer_id": peer["id"], "action": "resume"})
+            found.append({"type": "paused", "title": f"{peer['id']} is paused", "detail": why, "action": "resume", **_where(peer)})
     for peer in peers:
         if peer["status"] == "active" and peer["token_budget"] is not None and peer["tokens_used"] >= peer["token_budget"]:
             used = f"{peer['tokens_used']} of {peer['token_budget']} tokens used: it cannot claim further tasks"
-            found.append({"type": "budget", "title": f"{peer['id']} has spent its budget", "detail": used, "peer_id": peer["id"]})
+            found.append({"type": "budget", "title": f"{peer['id']} has spent its budget", "detail": used, **_where(peer)})
     for mail in inbox:
         found.append(
             {
@@ -346,8 +346,17 @@ def _attention(view: _View, escalations: list[Json], peers: list[Json], inbox: l
     found.extend(_stuck_mail(view))
     for task in claimable[:3]:
         who = f"reserved for {task['reserved_for']}" if task["reserved_for"] else "nobody has claimed it"
-        found.append({"type": "task", "title": f"#{task['id']} {task['title']}", "detail": who, "task_id": task["id"], "at": task["updated_at"]})
+        found.append(
+            {
+                "type": "task", "title": f"#{task['id']} {task['title']}", "detail": who, "task_id": task["id"],
+                "at": task["updated_at"], "workspace": task["workspace"],
+            }
+        )  # fmt: skip
     return found
+
+
+def _where(peer: Json) -> Json:
+    return {"peer_id": peer["id"], "workspace": peer["workspace"]}
 
 
 def _escalated(one: Json) -> Json:
@@ -401,7 +410,8 @@ def _messages(view: _View) -> list[Json]:
     rows = view.rows("SELECT * FROM messages WHERE {here} ORDER BY id DESC LIMIT ?", MAX_MESSAGES)
     states: dict[int, dict[str, int]] = {}
     for row in view.tx.all(
-        "SELECT message_id, state, COUNT(*) AS n FROM deliveries WHERE message_id IN (SELECT value FROM json_each(?)) GROUP BY message_id, state",
+        "SELECT message_id, state, COUNT(*) AS n FROM deliveries"
+        " WHERE message_id IN (SELECT value FROM json_each(?)) GROUP BY message_id, state",
         (_ids(rows),),
     ):
         states.setdefault(row["message_id"], {})[row["state"]] = row["n"]
@@ -446,7 +456,8 @@ def _runs(view: _View) -> list[Json]:
     )
     counts: dict[str, dict[str, int]] = {}
     for row in view.tx.all(
-        "SELECT run_id, status, COUNT(*) AS n FROM tasks WHERE run_id IN (SELECT value FROM json_each(?)) GROUP BY run_id, status", (_ids(rows),)
+        "SELECT run_id, status, COUNT(*) AS n FROM tasks WHERE run_id IN (SELECT value FROM json_each(?)) GROUP BY run_id, status",
+        (_ids(rows),),
     ):
         counts.setdefault(row["run_id"], {})[row["status"]] = row["n"]
     fields = ("id", "name", "goal", "success_criteria", "status", "workspace", "created_by", "created_at")
@@ -455,9 +466,11 @@ def _runs(view: _View) -> list[Json]:
 
 # -- the log -------------------------------------------------------------------------------------------
 def _log(view: _View) -> list[Json]:
+    """The newest lines. How far mail came is shown with each message, and what a task waits for with the task: not here again."""
     rows = view.rows(
         "SELECT seq, at, actor, op, kind, subject, run_id, workspace, CASE WHEN length(data) <= 4000 THEN data END AS data FROM events"
-        " WHERE {here} AND kind <> 'snapshot' AND seq > (SELECT COALESCE(MAX(seq), 0) - ? FROM events) ORDER BY seq DESC LIMIT ?",
+        " WHERE {here} AND kind NOT IN ('snapshot', 'delivery', 'dependency')"
+        " AND seq > (SELECT COALESCE(MAX(seq), 0) - ? FROM events) ORDER BY seq DESC LIMIT ?",
         LOG_REACH, MAX_LOG,
     )  # fmt: skip
     return [

@@ -49,6 +49,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 ALL_KINDS = ("unit", "stress", "chaos", "e2e", "abuse")
 # These start many processes or measure: they do not share the machine with other tests.
 ALONE = ("tests.storms", "tests.field")
+# But these only wait.
+QUIET = ("tests.storms.test_frozen", "tests.storms.test_departed")
 FIELD = "tests.field"
 TIME_BOUND_S = 60.0
 
@@ -152,8 +154,8 @@ def _run(modules: list[str], options: argparse.Namespace) -> int:
     tally, started = Tally(), time.monotonic()
     seed = options.seed or int.from_bytes(os.urandom(4), "big")
     print(f"{len(modules)} modules, Python {sys.version.split()[0]}, {os.cpu_count()} cores, seed {seed}", flush=True)
-    side_by_side = [module for module in modules if not module.startswith(ALONE)]
-    alone = [module for module in modules if module.startswith(ALONE)]
+    alone = [module for module in modules if module.startswith(ALONE) and module not in QUIET]
+    side_by_side = sorted((module for module in modules if module not in alone), key=lambda module: module not in QUIET)  # the long ones first
     _work_off(side_by_side, max(1, options.jobs), tally, options, seed)
     _work_off(alone, 1, tally, options, seed)
     _report(tally, time.monotonic() - started)

@@ -22,6 +22,17 @@ ENROL_AGAIN = ("not_registered", "token_expired", "bad_token", "token_revoked", 
 CLI_BEAT_MS = 60_000  # a peer that only ever uses the command line beats when it calls: the longest interval there is
 
 
+def locate(settings) -> int:  # type: ignore[no-untyped-def]
+    """The port to ask on. Unauthorized when the secret that would tell our broker from others cannot be used."""
+    from lattice import daemon
+    from lattice.guard import tokens
+
+    try:
+        return daemon.find(settings)
+    except (tokens.SecretError, OSError) as problem:
+        raise _no_secret(problem) from None
+
+
 class Door:
     """Calls as one caller. Not for use by several threads."""
 
@@ -66,6 +77,7 @@ class Door:
     def _enter(self) -> None:
         """Get a token: sign in as the person, take the session's own, or enrol where the session has no server."""
         if self.is_person:
+            self.client.call("GET", "/health")  # nobody there: say so before a secret is made for nothing
             answer = self.client.call("POST", "/sign-in", {}, {"Authorization": f"Ticket {self.ticket(names.PERSON, 'system')}"})
             self._token = str(answer["token"])
             return
@@ -115,7 +127,7 @@ class Door:
         try:
             return tokens.load_secret(self.settings.home, self.settings.secret)
         except (tokens.SecretError, OSError) as problem:
-            raise Unauthorized(f"the broker's secret cannot be used: {problem}", code="no_secret") from None
+            raise _no_secret(problem) from None
 
     def _ask_for_proof(self, client: Client) -> None:
         from lattice.guard import tokens
@@ -133,3 +145,7 @@ class Door:
                 code="foreign_program",
                 hint="choose another port with C2_LATTICE_PORT, or the state directory that broker uses with C2_LATTICE_HOME",
             )
+
+
+def _no_secret(problem: Exception) -> Unauthorized:
+    return Unauthorized(f"the broker's secret cannot be used: {problem}", code="no_secret", hint="c2-lattice doctor says more")

@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     except settings.BadSetting as problem:
         return _fail(str(problem), WRONG_LINE)
     except Refusal as problem:
-        return _fail(problem.message + (f" ({problem.hint})" if problem.hint else ""), _status(problem))
+        hint = "start it: c2-lattice start, or python launch.py" if problem.code == "unreachable" else problem.hint
+        return _fail(problem.message + (f" ({hint})" if hint else ""), _status(problem))
     except BrokenPipeError:
         # Whoever read us has gone; nothing can be written any more, not even at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,10 +71,9 @@ def _run(words: list[str]) -> int:
     values = verbs.parse(verb, rest)
     environ = {**os.environ, **({"C2_LATTICE_PORT": port} if port else {})}
     chosen = settings.read(environ)
-    from lattice import daemon
-    from lattice.cli.door import Door
+    from lattice.cli.door import Door, locate
 
-    door = Door(chosen, environ, daemon.find(chosen))
+    door = Door(chosen, environ, locate(chosen))
     try:
         return _do(door, verb.operation, values, as_json)
     finally:

@@ -1,0 +1,171 @@
+"""install.py: register the MCP server with the coding clients, and write the `c2-lattice` command.
+
+Installing twice changes nothing; uninstalling leaves every file as it was, and twice is fine. Nothing is
+started and nothing of others is stopped. Each sentence says what was done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping
+
+from lattice import VERSION, settings
+from lattice.cli import bin_command, status
+from lattice.clients.adapters import ADAPTERS
+from lattice.clients.base import NAME, Adapter, Entry, Refused, own_entry
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0 done (or nothing to do); 1 refused, or --status found nothing registered; 2 the line is wrong."""
+    asked = _parse(argv)
+    environ = dict(os.environ)
+    try:
+        chosen = settings.read(environ)
+        project = _project(asked.project)
+        if asked.status:
+            return _status(chosen, environ, project)
+        if asked.uninstall:
+            return _uninstall(chosen.home, environ, project, asked.dry_run)
+        return _install(chosen.home, environ, project, asked.dry_run)
+    except settings.BadSetting as problem:
+        return fail(str(problem), 2)
+    except Refused as problem:
+        return fail(str(problem), 1)
+    except OSError as problem:
+        return fail(f"{problem.filename}: {problem.strerror}" if problem.filename else str(problem), 1)
+
+
+def adapters(environ: Mapping[str, str], home: str, *, all_of_them: bool = False) -> list[Adapter]:
+    """The clients there are on this machine; Claude Code in any case, so that the order of installing does not matter."""
+    found = [kind(environ, home, time.strftime("%Y%m%d-%H%M%S")) for kind in ADAPTERS.values()]
+    return [adapter for adapter in found if all_of_them or adapter.name == "claude" or adapter.detect()]
+
+
+def register(environ: Mapping[str, str], home: str, project: str = "", dry_run: bool = False) -> list[str]:
+    """Register with every client; what was done, in sentences. Refused."""
+    said = []
+    for adapter in adapters(environ, home):
+        is_there = adapter.detect()
+        done = adapter.install(_entry(), project=project, dry_run=dry_run)
+        said += [f"{adapter.title}: {sentence}" for sentence in done or [f"{NAME} is registered already"]]
+        if not is_there:
+            said.append(f"{adapter.title} was not found on this machine; it will find the entry when it comes")
+    return said
+
+
+def fail(sentence: str, code: int) -> int:
+    print(f"{NAME}: {sentence}", file=sys.stderr, flush=True)
+    return code
+
+
+def _install(home: str, environ: Mapping[str, str], project: str, dry_run: bool) -> int:
+    if not dry_run:
+        settings.make_home(home)
+    said = register(environ, home, project, dry_run)
+    if not project:
+        said += bin_command.install(environ, home, dry_run=dry_run) or [f"the command {bin_command.find(environ).path} is there already"]
+    if dry_run:
+        print("would:")
+    _say(said, "  " if dry_run else "")
+    if not dry_run:
+        launch = os.path.join(_top(), "launch.py")
+        print(f"\nNext: {sys.executable} {launch}\n  starts the broker and opens the page. Then start Claude Code in a project: claude")
+        print("  Sessions that run already get the tools when they are started anew.")
+        if project:
+            print(f"Claude Code asks once whether it may use {os.path.join(project, '.mcp.json')}.")
+    return 0
+
+
+def _uninstall(home: str, environ: Mapping[str, str], project: str, dry_run: bool) -> int:
+    said = []
+    for adapter in adapters(environ, home, all_of_them=True):
+        done = adapter.uninstall(_entry(), project=project, dry_run=dry_run)
+        said += [f"{adapter.title}: {sentence}" for sentence in done]
+        found = adapter.find(project)
+        if found.entry is not None and not dry_run:
+            said.append(f"{adapter.title}: {NAME} in {found.file} points to {' '.join(found.entry.args) or found.entry.command}: not ours, left alone")
+    if not project:
+        said += bin_command.uninstall(environ, home, dry_run=dry_run)
+    if dry_run:
+        print("would:" if said else "nothing to do")
+        _say(said, "  ")
+        return 0
+    _say(said or ["nothing was installed"], "")
+    for folder in (os.path.join(home, "backups"), home):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            continue  # something is in it: secret, tickets, backups of data are not the installation's to remove
+    if os.path.isdir(home):
+        print(f"your data stays in {home}; a running broker goes on ({NAME} stop, or launch.py --stop)")
+    return 0
+
+
+def _status(chosen: settings.Settings, environ: Mapping[str, str], project: str) -> int:  # type: ignore[valid-type]
+    is_registered = False
+    for adapter in adapters(environ, chosen.home):
+        found = adapter.find(project)
+        is_registered |= found.entry is not None
+        print(f"{adapter.title}: {registration(adapter, project)}")
+        where = adapter.detect()
+        print(f"  program: {adapter.program() or 'not on PATH'}" if where else "  no sign of it on this machine")
+    command = bin_command.find(environ)
+    words = {"ours": "installed", "other": "of another checkout", "foreign": "not ours", "none": "not installed"}
+    print(f"command: {command.path}: {words[command.state]}{'' if command.on_path else '; its folder is not on PATH'}")
+    print(f"broker: {status.broker_line(chosen)}")
+    print(f"this is {NAME} {VERSION} in {_top()}")
+    return 0 if is_registered else 1
+
+
+def registration(adapter: Adapter, project: str = "") -> str:
+    """What is registered, in a sentence."""
+    found = adapter.find(project)
+    if found.problem:
+        return found.problem
+    if found.entry is None:
+        return f"not registered (in {found.file})"
+    faults = []
+    if found.entry != _entry():
+        faults.append("another checkout or interpreter than this one")
+    if os.path.isabs(found.entry.command) and not os.path.exists(found.entry.command):
+        faults.append("its interpreter is gone")
+    server = next((word for word in found.entry.args if word.endswith(".py")), "")
+    if server and not os.path.exists(server):
+        faults.append("its server file is gone")
+    said = f"registered in {found.file}: {' '.join((found.entry.command, *found.entry.args))}"
+    return said + (f" ({'; '.join(faults)}: run install.py)" if faults else "")
+
+
+def _entry() -> Entry:
+    return own_entry()
+
+
+def _project(asked: str | None) -> str:
+    if asked is None:
+        return ""
+    folder = os.path.abspath(asked)
+    if not os.path.isdir(folder):
+        raise Refused(f"{folder} is no folder")
+    return folder
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="install.py", description="Register c2-lattice with Claude Code and write the c2-lattice command.")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--status", action="store_true", help="what is registered and installed; changes nothing")
+    what.add_argument("--uninstall", action="store_true", help="take everything out again")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
+    parser.add_argument("--project", nargs="?", const=".", metavar="DIR", help="only for the project in DIR (here), in its .mcp.json")
+    return parser.parse_args(argv)
+
+
+def _say(sentences: list[str], margin: str) -> None:
+    for sentence in sentences:
+        print(margin + sentence)
+
+
+def _top() -> str:
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

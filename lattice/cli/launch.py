@@ -1,0 +1,219 @@
+"""launch.py: the broker up, the page open, and a word on everything else.
+
+Each step says what it did. What is expected to fail says so in one sentence on standard error; the exit status
+is 0 done, 1 it did not work, 2 the line is wrong, 3 no broker (--status, --architect), 4 the secret cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping
+
+from lattice import VERSION, daemon, settings
+from lattice.cli import install, sign_in, status
+from lattice.cli.door import Door
+from lattice.clients.base import NAME, Refused
+from lattice.errors import Refusal, Unavailable
+from lattice.exclusive import Exclusive
+from lattice.guard.tokens import SecretError, load_secret
+
+DATABASE_FILES = ("", "-wal", "-shm")
+
+
+def main(argv: list[str] | None = None) -> int:
+    asked = _parse(argv)
+    environ = dict(os.environ)
+    if asked.port is not None:
+        environ["C2_LATTICE_PORT"] = asked.port
+    if asked.db is not None:
+        environ["C2_LATTICE_DB"] = asked.db
+    try:
+        return _run(asked, settings.read(environ), environ)
+    except settings.BadSetting as problem:
+        return install.fail(str(problem), 2)
+    except SecretError as problem:
+        return install.fail(str(problem), 4)
+    except Refusal as problem:
+        no_broker = isinstance(problem, Unavailable) and problem.code == "unreachable"
+        return install.fail(problem.message + (f" ({problem.hint})" if problem.hint else ""), 3 if no_broker else 1)
+    except OSError as problem:
+        return install.fail(f"{problem.filename}: {problem.strerror}" if problem.filename else str(problem), 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(asked: argparse.Namespace, chosen: settings.Settings, environ: Mapping[str, str]) -> int:  # type: ignore[valid-type]
+    if asked.demo:
+        from lattice.cli import demo
+
+        return demo.run(chosen, asked.keep)
+    if asked.status:
+        return _status(chosen, environ)
+    if asked.architect is not None:
+        return _seat(chosen, environ, asked.architect)
+    if asked.stop or asked.restart or asked.fresh:
+        _stop(chosen)
+    if asked.stop:
+        return 0
+    if asked.fresh:
+        _set_aside(chosen)
+    _start(chosen, environ, asked.no_browser)
+    _offer_registration(chosen, environ)
+    return 0
+
+
+def _start(chosen: settings.Settings, environ: Mapping[str, str], no_browser: bool) -> None:  # type: ignore[valid-type]
+    settings.make_home(chosen.home)
+    secret = load_secret(chosen.home, chosen.secret)
+    was_there = daemon.probe(daemon.find(chosen), secret) == "ours"
+    # The broker is started with this process's environment, so what was asked for by option goes there too.
+    port = daemon.start(chosen)
+    said = status.health(port)
+    print(f"broker: {'found' if was_there else 'started'} on 127.0.0.1:{port}, process {said.get('pid')}, version {said.get('version')}")
+    if was_there and said.get("version") != VERSION:
+        print(f"        this checkout is {VERSION}; launch.py --restart brings them together")
+    if was_there:
+        _say_other_database(chosen, port)
+    path = sign_in.write(chosen.home, port, secret)
+    if not no_browser and sign_in.open_in_browser(path, environ):
+        print("page:   opened in your browser, signed in")
+    else:
+        print(f"page:   open this file in a browser within 60 seconds, it signs you in once: {path}")
+    print(f"        http://127.0.0.1:{port}/dashboard (typed, it shows how to sign in)", flush=True)
+
+
+def _say_other_database(chosen: settings.Settings, port: int) -> None:  # type: ignore[valid-type]
+    for card in settings.running_brokers(chosen.home):
+        if card.get("port") == port and card.get("database") not in (None, chosen.db):
+            print(f"        it serves {card['database']}, not {chosen.db}; another database needs another --port")
+
+
+def _offer_registration(chosen: settings.Settings, environ: Mapping[str, str]) -> None:  # type: ignore[valid-type]
+    for adapter in install.adapters(environ, chosen.home):
+        print(f"{adapter.title}: {install.registration(adapter)}", flush=True)
+        if adapter.find().entry is not None or adapter.find().problem:
+            continue
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            print("        to register it: python install.py")
+            continue
+        try:
+            answer = input("        register it now? [Y/n] ").strip().lower()
+        except EOFError:
+            answer = "n"
+        if answer in ("", "y", "yes"):
+            try:
+                for sentence in install.register(environ, chosen.home):
+                    print(f"        {sentence}")
+            except Refused as problem:
+                print(f"        {problem}")
+
+
+def _stop(chosen: settings.Settings) -> None:  # type: ignore[valid-type]
+    """Stop the broker of the port, and whichever other one of ours serves the database."""
+    there, port, secret = status.look(chosen)
+    ports = [port] if there == "ours" else []
+    if secret:
+        cards = [card for card in settings.running_brokers(chosen.home) if card.get("database") == chosen.db and not chosen.port]
+        ports += [int(str(card["port"])) for card in cards if card["port"] != port]
+    stopped = [one for one in ports if daemon.stop(one, secret)]
+    sign_in.forget(chosen.home)
+    for one in stopped:
+        print(f"broker: stopped (127.0.0.1:{one})", flush=True)
+    if there == "foreign":
+        print(f"broker: port {port} is used by another program, which is not ours; it was left alone")
+    elif not stopped:
+        print("broker: none was running")
+
+
+def _set_aside(chosen: settings.Settings) -> None:  # type: ignore[valid-type]
+    """Move the database away, whole: the file, its log and its index belong together."""
+    files = [chosen.db + end for end in DATABASE_FILES if os.path.lexists(chosen.db + end)]
+    if not files:
+        print(f"database: none at {chosen.db}, nothing to keep")
+        return
+    settings.make_home(chosen.home)
+    folder = os.path.join(chosen.home, "backups", time.strftime("%Y%m%d-%H%M%S"))
+    os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
+    lock = Exclusive(chosen.db + ".lock")
+    if not lock.acquire(2.0):
+        raise Unavailable(f"{chosen.db} is in use by another broker; nothing was moved", hint="stop that one first: launch.py --stop, with its --port")
+    try:
+        folder = _new_folder(folder)
+        # The log first: a database without its log would be an older state that looks whole.
+        for file in sorted(files, key=len, reverse=True):
+            _move(file, os.path.join(folder, os.path.basename(file)))
+    finally:
+        lock.release()
+    print(f"database: what was there is kept in {folder}", flush=True)
+
+
+def _new_folder(wanted: str) -> str:
+    for number in range(1000):
+        folder = f"{wanted}.{number}" if number else wanted
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            continue
+        return folder
+    raise Unavailable(f"{os.path.dirname(wanted)} has too many backups of this second")
+
+
+def _move(source: str, target: str) -> None:
+    try:
+        os.rename(source, target)
+    except OSError:  # another file system
+        import shutil
+
+        shutil.move(source, target)
+    os.chmod(target, 0o600)
+
+
+def _status(chosen: settings.Settings, environ: Mapping[str, str]) -> int:  # type: ignore[valid-type]
+    there, port, _ = status.look(chosen)
+    print(f"broker: {status.broker_line(chosen)}")
+    for adapter in install.adapters(environ, chosen.home):
+        print(f"{adapter.title}: {install.registration(adapter)}")
+    if there != "ours":
+        return 3
+    door = Door(chosen, environ, port, as_person=True)
+    try:
+        from lattice.cli import show
+
+        print(show.said("list_peers", door.call("GET", "/peers?everywhere=true")))
+    finally:
+        door.close()
+    return 0
+
+
+def _seat(chosen: settings.Settings, environ: Mapping[str, str], peer: str) -> int:  # type: ignore[valid-type]
+    there, port, _ = status.look(chosen)
+    if there != "ours":
+        return install.fail(f"the broker is {status.broker_line(chosen)}", 3)
+    door = Door(chosen, environ, port, as_person=True)
+    try:
+        from lattice.names import new_key
+
+        door.call("POST", "/seat", {"peer_id": peer, "idempotency_key": new_key()})
+    finally:
+        door.close()
+    print(f"{peer} has the architect's seat of its workspace" if peer else "the architect's seat is empty")
+    return 0
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="launch.py", description=f"Start {NAME}'s broker, or find it, and open the page.")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--status", action="store_true", help="is it up, who is here; changes nothing")
+    what.add_argument("--stop", action="store_true", help="stop the broker")
+    what.add_argument("--restart", action="store_true", help="stop it and start it again")
+    what.add_argument("--fresh", action="store_true", help="begin with an empty database; the old one is kept as a backup")
+    what.add_argument("--architect", metavar="ID", help="give this peer the architect's seat")
+    what.add_argument("--demo", action="store_true", help="an architect and three workers at work, on a port and database of their own")
+    parser.add_argument("--no-browser", action="store_true", help="print the path of the sign-in file instead of opening it")
+    parser.add_argument("--port", help="the broker's port (C2_LATTICE_PORT)")
+    parser.add_argument("--db", help="the database file (C2_LATTICE_DB)")
+    parser.add_argument("--keep", action="store_true", help="with --demo: leave everything for a look afterwards")
+    return parser.parse_args(argv)

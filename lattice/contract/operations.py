@@ -120,7 +120,7 @@ OPERATIONS = (
         (_EVERYWHERE_HTTP._replace(default=True), Param("workspace", "text", max_chars=300)), HTTP),
     _op("sign_in", "POST /sign-in", "act", TICKET, "Exchange a one-time code or a ticket of the person for tokens.",
         (Param("code", "text", "a one-time code, where no Authorization header carries the ticket", max_chars=2000),), HTTP),
-    _op("shutdown", "POST /shutdown", "act", PERSON, "Stop the broker: drain, checkpoint, exit.",
+    _op("shutdown", "POST /shutdown", "act", ("system", "ticket"), "Stop the broker: drain, checkpoint, exit.",
         (Param("requester", "text", identity=True, only="http", max_chars=64),), HTTP_CLI, "high"),
     _op("events", "GET /events", "read", WATCHERS, "The log as a live feed (server-sent events) from a cursor, or as JSON with follow=0.",
         (Param("after", "integer", "the last seq seen", default=0, minimum=0), _limit(100, 1000),

@@ -414,12 +414,12 @@ def find(tx: Tx, peer_id: str) -> Any | None:
 
 def cards(tx: Tx) -> list[Any]:
     """What the broker keeps in memory of every peer that is not gone."""
-    return tx.all("SELECT id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process FROM peers WHERE status <> 'gone'")
+    return tx.all("SELECT id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process, pid FROM peers WHERE status <> 'gone'")
 
 
 def card(tx: Tx, peer_id: str) -> Any | None:
     return tx.one(
-        "SELECT id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process FROM peers WHERE id = ? AND status <> 'gone'",
+        "SELECT id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process, pid FROM peers WHERE id = ? AND status <> 'gone'",
         (peer_id,),
     )
 

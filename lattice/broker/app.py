@@ -1,0 +1,388 @@
+"""Broker.call: the one pipeline from a request to its answer.
+
+    identify (token -> caller) -> permit (role, pause) -> stated identity -> parse (contract)
+    -> screen (content filter) -> run: a read, a write in one transaction, or an act
+
+Handlers return a value or raise; what they return becomes the answer here and nowhere else. Time enters
+from the clock here. Refusals that count are recorded in a small write of their own.
+
+Threads: `call` runs on any connection's thread; what it keeps in memory (cards, verified tokens) is
+replaced whole, never changed in place.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lattice import VERSION, WIRE, names, settings
+from lattice.broker import handlers
+from lattice.broker.page import Page
+from lattice.broker.presence import Presence
+from lattice.clock import SystemClock
+from lattice.contract import params
+from lattice.contract.operations import ANYONE, OPERATIONS, TICKET, Operation
+from lattice.domain import idempotency, peers
+from lattice.domain.caller import BROKER, Caller
+from lattice.errors import Forbidden, NotFound, Refusal, Rejected, TooMany, Unauthorized, WrongMethod
+from lattice.guard import content, tokens
+from lattice.guard.rate import Rate
+from lattice.guard.roles import may
+from lattice.store.database import Database, Tx
+from lattice.web.router import Router
+from lattice.web.server import Answer, Parked, Request, Stream
+
+log = logging.getLogger("lattice.broker")
+
+KNOWN_TOKENS = 4096
+# A paused peer may read, acknowledge, beat, escalate and let go of what it holds.
+WHILE_PAUSED = frozenset((
+    "register", "heartbeat", "leave", "check_messages", "v4_messages", "ack", "give_back", "escalate", "unlock_file", "release_task",
+    "renew_task", "renew_locks", "sign_in",
+))  # fmt: skip
+# Which texts the content filter sees, as which channel.
+SCREENED: dict[str, tuple[tuple[str, str], ...]] = {
+    "send_message": (("content", "message"),),
+    "escalate": (("text", "message"),),
+    "register": (("summary", "summary"),),
+    "set_summary": (("summary", "summary"),),
+    "create_task": (("title", "task"), ("description", "task"), ("tasks", "task")),
+    "create_batch": (("tasks", "task"),),
+    "edit_task": (("title", "task"), ("description", "task")),
+    "complete_task": (("artifacts", "artifact"),),
+    "set_memory": (("value", "memory"),),
+    "log_conversation": (("content", "conversation"),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a handler gets: who asks for what, and the broker."""
+
+    broker: Broker
+    operation: Operation  # type: ignore[valid-type]
+    caller: Caller
+    values: dict[str, Any]
+    request: Request
+    ticket: Any = None
+    token: Any = None
+    verdict: Any = None  # of the content filter, for who raises it late
+
+    @property
+    def workspace(self) -> str | None:
+        """Whose things to list: the caller's workspace; None (all) for the person, or when asked for everywhere."""
+        return None if self.values.get("everywhere") or self.caller.sees_all else self.caller.workspace
+
+
+@dataclass
+class Limits:
+    """Rates of their own: mail, escalations and recorded turns do not spend each other's."""
+
+    per_minute: int
+    buckets: dict[str, Rate] = field(default_factory=dict)
+
+    def spend(self, bucket: str, who: str, now: float) -> None:
+        self.buckets.setdefault(bucket, Rate(self.per_minute)).spend(who, now)
+
+
+class Broker:
+    """Everything one running broker has. Made once by `broker/main` (and by tests)."""
+
+    def __init__(self, config: settings.Settings, secret: bytes, port: int, *, clock: SystemClock | None = None,  # type: ignore[valid-type]
+                 environ: Mapping[str, str] | None = None, on_fatal: Callable[[str], None] = log.critical, stop: Callable[[], None] = lambda: None,
+                 pid: int = 0) -> None:  # fmt: skip
+        self.settings = config
+        self.secret = secret
+        self.port = port
+        self.pid = pid
+        self.clock = clock or SystemClock()
+        self.environ = dict(environ or {})
+        self.stop = stop
+        self.page = Page()
+        self.presence = Presence()
+        self.presence.begin(names.new_key()[:8])
+        self.limits = Limits(config.rate)  # type: ignore[attr-defined]
+        self.started = self.clock.monotonic()
+        self.swept = self.started
+        self.counts: dict[str, int] = {}
+        self._counting = threading.Lock()  # guards counts and _tokens
+        self._tokens: OrderedDict[str, Any] = OrderedDict()
+        self.cards: dict[str, Any] = {}
+        self.wake_key: Callable[[str], None] = lambda key: None  # the server's, once there is one
+        self.authenticated: Callable[[Request, str], None] = lambda request, who: None
+        self.later: Callable[[Callable[[], None]], None] = lambda work: threading.Thread(target=work, daemon=True).start()
+        self.database = Database(
+            config.db, on_commit=self._committed, on_fatal=on_fatal, backups_dir=f"{config.home}/backups"  # type: ignore[attr-defined]
+        )
+        self._router = Router([(op.method, op.path, op) for op in OPERATIONS if "http" in op.surfaces] + [("GET", "/", _named("page"))])
+        self._begin()
+
+    def close(self) -> None:
+        self.database.close()
+
+    # -- the pipeline -----------------------------------------------------------------------------------
+
+    def call(self, request: Request) -> Answer | Parked | Stream:
+        """The answer to one request. Raises Refusal for every no."""
+        operation, in_path = self._find(request)
+        if operation.roles == ANYONE:
+            call = Call(self, operation, BROKER, self._values(operation, request, in_path), request)
+            return self._answer(call)
+        token, ticket = self._credentials(request, operation)
+        caller = self._caller(token, ticket, request)
+        self._permit(operation, caller, ticket)
+        given = self._given(operation, request, in_path)
+        caller = self._stated(operation, caller, given)
+        values = params.check_fields(operation.params, given)
+        call = Call(self, operation, caller, values, request, ticket, token)
+        try:
+            return self._answer(self._screened(call))
+        except (TooMany, Rejected) as refusal:
+            if ticket is None:
+                self.write(lambda tx: peers.count_rejection(tx, caller, _reason(refusal), refusal.message), "rejected")
+            raise
+
+    def write(self, fn: Callable[[Tx], Any], op: str) -> Any:
+        """A write of the broker's own making, or the last step of a call."""
+        return self.database.write(fn, at=self.clock.now(), op=op)
+
+    def read(self, fn: Callable[[Tx], Any]) -> Any:
+        return self.database.read(fn, at=self.clock.now())
+
+    # -- identify ------------------------------------------------------------------------------------------
+
+    def _find(self, request: Request) -> tuple[Any, dict[str, str]]:
+        try:
+            return self._router.find(request.method, request.path)
+        except WrongMethod:
+            raise
+        except NotFound:
+            # A stranger learns nothing of which paths there are.
+            self._caller(*self._credentials(request, _named("list_peers")), request)
+            raise
+
+    def _credentials(self, request: Request, operation: Any) -> tuple[Any, Any]:
+        """(token, None) or (None, ticket), signature and time checked."""
+        kind, _, text = request.headers.get("authorization", "").partition(" ")
+        text = text.strip()
+        takes_ticket = "ticket" in operation.roles
+        if takes_ticket and operation.name == "sign_in" and not text and request.body:
+            kind, text = "ticket", request.body.get("code") or ""
+        if kind.lower() == "ticket" and takes_ticket and isinstance(text, str) and text:
+            return None, tokens.read_ticket(self.secret, text, self.clock.now())
+        if kind.lower() == "bearer" and text and operation.roles != TICKET:
+            return self._token(text), None
+        if operation.roles == TICKET:
+            raise Unauthorized(
+                "an enrolment ticket is needed", code="no_ticket",
+                hint="Authorization: Ticket <ticket>, minted with the broker's secret (the MCP server and the c2-lattice command do so)",
+            )  # fmt: skip
+        raise Unauthorized("a token is needed", code="no_token", hint="POST /register with a ticket answers one; send it as Authorization: Bearer <token>")
+
+    def _token(self, text: str) -> Any:
+        now = self.clock.now()
+        with self._counting:
+            known = self._tokens.get(text)
+        if known is not None and known.expires > now:
+            return known
+        token = tokens.read_token(self.secret, text, now)
+        with self._counting:
+            self._tokens[text] = token
+            while len(self._tokens) > KNOWN_TOKENS:
+                self._tokens.popitem(last=False)
+        return token
+
+    def _caller(self, token: Any, ticket: Any, request: Request) -> Caller:
+        if ticket is not None:
+            return Caller(ticket.peer, ticket.role, ticket.workspace)
+        if token.kind in ("system", "viewer"):
+            self.authenticated(request, token.kind)
+            return Caller(names.PERSON if token.kind == "system" else "viewer", token.kind)
+        card = self.cards.get(token.subject)
+        if card is None:
+            raise NotFound(f"peer '{token.subject}' is not registered", code="not_registered", hint="register again")
+        if card["status"] == "killed":
+            raise peers.was_killed(token.subject, card["ended_by"])
+        if card["epoch"] != token.epoch:
+            raise Unauthorized(f"another process enrolled as '{token.subject}' since", code="token_expired", hint="register again")
+        self.authenticated(request, token.subject)
+        return Caller(token.subject, card["role"], card["workspace"], card["working_dir"], card["process"])
+
+    # -- permit, stated identity, parse, screen ------------------------------------------------------------
+
+    def _permit(self, operation: Any, caller: Caller, ticket: Any) -> None:
+        if not may("ticket" if ticket is not None else caller.role, operation.roles):
+            wanted = " or ".join({"system": "the person", "viewer": "the page"}.get(role, role) for role in operation.roles)
+            raise Forbidden(f"{operation.name} is for: {wanted}; you are {caller.role}", code="role", hint="raise_blocker or message @architect to ask for it")
+        card = self.cards.get(caller.id)
+        if operation.effect != "read" and operation.name not in WHILE_PAUSED and ticket is None and card is not None and card["paused"] and not caller.is_person:
+            raise Forbidden(
+                f"you are paused by {card['paused_by']}: nothing but reading mail, escalating and letting go until you are resumed",
+                code="paused", paused_by=card["paused_by"], hint="wait, call check_messages; the architect or the person resumes you",
+            )  # fmt: skip
+
+    def _given(self, operation: Any, request: Request, in_path: dict[str, str]) -> dict[str, Any]:
+        """The fields as they came, those of the path and the query in the JSON types they stand for."""
+        if request.method == "POST":
+            given = dict(request.body or {})
+            texts = {**request.query, **in_path}
+        else:
+            given, texts = {}, {**request.query, **in_path}
+        for param in operation.params:
+            if param.name in texts:
+                given[param.name] = params.from_text(param, texts.pop(param.name))
+        given.update(texts)
+        return given
+
+    def _values(self, operation: Any, request: Request, in_path: dict[str, str]) -> dict[str, Any]:
+        return params.check_fields(operation.params, self._given(operation, request, in_path))
+
+    def _stated(self, operation: Any, caller: Caller, given: dict[str, Any]) -> Caller:
+        """Fields that name the caller must be the token's; only the person may act for another, and the log names both."""
+        for param in operation.params:
+            if not param.identity:
+                continue
+            stated = given.get(param.name)
+            if stated is None or stated == caller.id or not isinstance(stated, str):
+                continue
+            card = self.cards.get(stated)
+            if not caller.is_person:
+                raise Forbidden(
+                    f"{param.name} '{stated}' is not you; your token is {caller.id}'s", code="not_you", hint=f"leave {param.name} out"
+                )
+            if card is None:
+                raise NotFound(f"peer '{stated}' not found", hint="list_peers shows who is here")
+            return replace(caller, id=stated, workspace=card["workspace"], on_behalf=names.PERSON)
+        return caller
+
+    def _screened(self, call: Call) -> Call:
+        fields = SCREENED.get(call.operation.name, ())
+        verdict = None
+        for name, channel in fields:
+            for text in _texts(call.values.get(name)):
+                verdict = verdict or content.judge(text, channel, self.workspace_dirs())
+        if verdict is None or call.operation.name in handlers.JUDGED_LATE:
+            return replace(call, verdict=verdict) if verdict else call
+        raise rejected(verdict)
+
+    def workspace_dirs(self) -> list[str]:
+        """Folders of live peers: paths below them are daily speech."""
+        return sorted({card["working_dir"] for card in self.cards.values() if card["working_dir"] and card["status"] == "active"})
+
+    # -- run --------------------------------------------------------------------------------------------------
+
+    def _answer(self, call: Call) -> Answer | Parked | Stream:
+        operation = call.operation
+        with self._counting:
+            self.counts[operation.name] = self.counts.get(operation.name, 0) + 1
+        handler = handlers.HANDLERS[operation.name]
+        if operation.effect == "read":
+            result = self.read(lambda tx: handler(tx, call))
+        elif operation.effect == "write":
+            result = self.write(lambda tx: self._once(tx, call, handler), operation.name)
+            settle = handlers.SETTLE.get(operation.name)
+            if settle is not None:
+                result = settle(call, result)
+        else:
+            result = handler(call)
+        return result if isinstance(result, (Answer, Parked, Stream)) else Answer(200, result)
+
+    def _once(self, tx: Tx, call: Call, handler: Callable[[Tx, Call], Any]) -> Any:
+        """Run a write; with a key, at most once."""
+        key = call.values.pop("idempotency_key", None)
+        if not key or call.ticket is not None:
+            return handler(tx, call)
+        before = idempotency.answered(tx, call.caller.actor, key, call.operation.name, call.values)
+        if before is not None:
+            return before
+        answer = handler(tx, call)
+        idempotency.remember(tx, call.caller.actor, key, call.operation.name, call.values, answer)
+        return answer
+
+    # -- after a commit ---------------------------------------------------------------------------------------
+
+    def _committed(self, effects: list[tuple[str, ...]]) -> None:
+        """After-effects, in commit order, before the writers are answered."""
+        now = self.clock.monotonic()
+        wake = set()
+        for kind, *rest in effects:
+            match kind:
+                case "wake":
+                    wake.add(rest[0])
+                case "peer":
+                    self._refresh(rest[0])
+                case "locks":
+                    wake.update(card["id"] for card in self.cards.values() if card["workspace"] == rest[0] and card["status"] == "active")
+                case "granted":
+                    self.presence.granted(int(rest[0]), now)
+                case "closed":
+                    self.presence.closed(int(rest[0]), now)
+                case "ended":
+                    self.presence.ended(int(rest[0]))
+                case "escalation":
+                    escalation_id = int(rest[0])
+                    self.later(lambda: handlers.after_escalation(self, escalation_id))
+        for peer_id in wake:
+            self.presence.bump(peer_id)
+            self.wake_key(f"beat:{peer_id}")
+        if effects:
+            self.wake_key("events")
+
+    def _refresh(self, peer_id: str) -> None:
+        card = self.database.read(lambda tx: peers.card(tx, peer_id))
+        cards = dict(self.cards)
+        if card is None:
+            cards.pop(peer_id, None)
+            self.presence.forget(peer_id)
+        else:
+            cards[peer_id] = card
+        self.cards = cards
+
+    def _begin(self) -> None:
+        """What the tables say of live peers; everyone gets a full term, since nobody could be heard while there was no broker."""
+        self.write(peers.ensure_person, "begin")
+        self.cards = {card["id"]: card for card in self.read(peers.cards)}
+        now, wall = self.clock.monotonic(), self.clock.now()
+        for card in self.cards.values():
+            if card["status"] in ("active", "away") and card["role"] != "system":
+                self.presence.heard(card["id"], now, wall, card["poll_interval_ms"] / 1000)
+
+    def about(self) -> dict[str, Any]:
+        """What /health says to anybody."""
+        health = self.database.health
+        return {
+            "status": "ok", "port": self.port, "version": VERSION, "wire": WIRE, "pid": self.pid,
+            "uptime_s": round(self.clock.monotonic() - self.started, 1), "sqlite": health["sqlite_version"], "writable": health["writable"],
+            "sweep_age_s": round(self.clock.monotonic() - self.swept, 1),
+        }  # fmt: skip
+
+
+def rejected(verdict: Any) -> Rejected:
+    return Rejected(
+        f"message rejected: {verdict.reason} (rule {verdict.rule}, at character {verdict.place})", rule=verdict.rule, place=verdict.place,
+        hint="say it in words, or name the file instead",
+    )  # fmt: skip
+
+
+def _reason(refusal: Refusal) -> str:
+    return "rate_limited" if isinstance(refusal, TooMany) else "content_blocked"
+
+
+def _texts(value: object) -> list[str]:
+    """Every text inside a value."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for one in value.values() for text in _texts(one)]
+    if isinstance(value, list):
+        return [text for one in value for text in _texts(one)]
+    return []
+
+
+def _named(name: str) -> Any:
+    return next(op for op in OPERATIONS if op.name == name)
+

@@ -1,0 +1,565 @@
+"""Operation name -> the function that does it. A test holds the names equal to those of the contract.
+
+    read    (tx, call) -> dict      write   (tx, call) -> dict      act   (call) -> dict | Answer | Parked
+
+Most are one line: a domain function gets the caller and the checked values. The longer ones join two
+nouns, or need what only the broker has (who beats, tokens, a terminal).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lattice import VERSION, WIRE, names
+from lattice.broker import dashboard, spawning
+from lattice.domain import conversations, departures, escalations, events, locks, memory, messages, peers, runs, tasks
+from lattice.errors import BadRequest, Forbidden, NotFound
+from lattice.guard import tokens
+from lattice.store.database import Tx
+from lattice.web import stream
+from lattice.web.server import Answer, Parked, Stream
+
+if TYPE_CHECKING:
+    from lattice.broker.app import Broker, Call
+
+TOKEN_S = 86_400.0
+RENEW_BEFORE_S = 3600.0
+KEEP_BEAT_S = 60.0  # how often last_heartbeat is written down
+EVENTS_AT_ONCE = 200
+EVENTS_BYTES = 1_000_000  # in one go; the rest at the next wake
+
+# The filter's verdict on these is raised by the domain, after all that comes before it in the contract's order.
+JUDGED_LATE = frozenset(("send_message", "escalate"))
+
+
+# -- the broker itself -----------------------------------------------------------------------------------
+
+
+def health(tx: Tx, call: Call) -> dict[str, Any]:
+    broker = call.broker
+    said = broker.about()
+    nonce = call.values["nonce"]
+    if nonce is not None:
+        said["proof"] = tokens.prove(broker.secret, nonce, broker.port, broker.pid)
+    return said
+
+
+def ready(tx: Tx, call: Call) -> Answer:
+    said = call.broker.about()
+    fit = said["writable"] and said["sweep_age_s"] < 20
+    return Answer(200 if fit else 503, {"ready": fit, "writable": said["writable"], "sweep_age_s": said["sweep_age_s"]})
+
+
+def page(tx: Tx, call: Call) -> Answer:
+    body, headers = call.broker.page.answer()
+    return Answer(call.broker.page.status, body, call.broker.page.content_type, headers)
+
+
+def metrics(tx: Tx, call: Call) -> Answer:
+    """Prometheus text format 0.0.4."""
+    broker = call.broker
+    lines = ["# TYPE lattice_calls_total counter"]
+    lines += [f'lattice_calls_total{{op="{name}"}} {count}' for name, count in sorted(dict(broker.counts).items())]
+    for name, sql in _GAUGES:
+        row = tx.one(sql)
+        lines += [f"# TYPE lattice_{name} gauge", f"lattice_{name} {row[0] if row else 0}"]
+    lines += ["# TYPE lattice_uptime_seconds gauge", f"lattice_uptime_seconds {broker.about()['uptime_s']}"]
+    return Answer(200, ("\n".join(lines) + "\n").encode(), "text/plain; version=0.0.4; charset=utf-8")
+
+
+_GAUGES = (
+    ("peers_active", "SELECT COUNT(*) FROM peers WHERE status = 'active' AND role <> 'system'"),
+    ("deliveries_waiting", "SELECT COUNT(*) FROM deliveries WHERE state = 'queued'"),
+    ("tasks_claimable", "SELECT COUNT(*) FROM tasks WHERE status = 'pending' AND n_open = 0"),
+    ("tasks_in_progress", "SELECT COUNT(*) FROM tasks WHERE status = 'in_progress'"),
+    ("locks_held", "SELECT COUNT(*) FROM locks WHERE state = 'held'"),
+    ("escalations_open", "SELECT COUNT(*) FROM escalations WHERE state = 'open'"),
+    ("events", "SELECT COALESCE(MAX(seq), 0) FROM events"),
+)
+
+
+def dashboard_data(tx: Tx, call: Call) -> dict[str, Any]:
+    workspace = call.values["workspace"]
+    everywhere = workspace is None and (call.values["everywhere"] or call.caller.sees_all)
+    if not call.caller.sees_all:
+        everywhere, workspace = False, call.caller.workspace
+    shown = dashboard.data(
+        tx, now=call.broker.clock.now(), workspace=workspace or "", everywhere=everywhere, last_seen=call.broker.presence.walls()
+    )
+    return {**shown, "server": call.broker.about()}
+
+
+def sign_in(call: Call) -> dict[str, Any]:
+    """A ticket of the person becomes a viewer's and an actor's token. Once."""
+    ticket, broker = call.ticket, call.broker
+    if ticket.role != "system" or ticket.peer != names.PERSON:
+        raise Forbidden("this ticket enrols a session; it does not sign the person in", hint="c2-lattice page, or python launch.py, opens the page")
+
+    def use(tx: Tx) -> None:
+        peers.use_ticket(tx, ticket.nonce, ticket.expires)
+        events.note(tx, call.caller, "sign_in", [names.PERSON])
+
+    broker.write(use, "sign_in")
+    now = broker.clock.now()
+    return {
+        "ok": True,
+        "token": tokens.mint_token(broker.secret, subject=names.PERSON, kind="system", epoch=1, now=now, ttl_s=TOKEN_S),
+        "viewer": tokens.mint_token(broker.secret, subject="viewer", kind="viewer", epoch=1, now=now, ttl_s=7 * TOKEN_S),
+        "version": VERSION, "wire": WIRE,
+    }  # fmt: skip
+
+
+def shutdown(call: Call) -> dict[str, Any]:
+    if call.ticket is not None:
+        if call.ticket.role != "system":
+            raise Forbidden("only the person stops the broker")
+        call.broker.write(lambda tx: peers.use_ticket(tx, call.ticket.nonce, call.ticket.expires), "shutdown")
+    call.broker.write(lambda tx: events.note(tx, call.caller, "shutdown", []), "shutdown")
+    call.broker.stop()
+    return {"ok": True, "message": "the broker is stopping"}
+
+
+def feed(tx: Tx, call: Call) -> dict[str, Any] | Stream:
+    """The log from a cursor: as JSON, or (follow) as server-sent events whose ids are the cursor."""
+    broker, workspace, values = call.broker, call.workspace, call.values
+    first = int(values["after"])
+    seen = call.request.headers.get("last-event-id", "")
+    if seen.isascii() and seen.isdigit() and len(seen) < 16:
+        first = int(seen)
+    if not values["follow"]:
+        found = events.feed(tx, after=first, limit=values["limit"], workspace=workspace)
+        return {"events": found, "after": found[-1]["seq"] if found else first}
+    cursor = [first]
+
+    def new() -> bytes:
+        said = b""
+        while len(said) < EVENTS_BYTES:
+            found = broker.read(lambda tx: events.feed(tx, after=cursor[0], limit=EVENTS_AT_ONCE, workspace=workspace))
+            said += b"".join(stream.event(one, name="event", id=str(one["seq"])) for one in found)
+            if found:
+                cursor[0] = found[-1]["seq"]
+            if len(found) < EVENTS_AT_ONCE:
+                break
+        return said
+
+    return Stream("events", new)
+
+
+def state(tx: Tx, call: Call) -> dict[str, Any]:
+    try:
+        seq, found = events.state_at(tx, call.values["seq"])
+    except LookupError as gone:
+        raise NotFound(str(gone)) from None
+    return {"seq": seq, "state": found}
+
+
+def search(tx: Tx, call: Call) -> dict[str, Any]:
+    """Plain text search, newest first: {results: [{kind, id, text, at}]}."""
+    like = "%" + call.values["q"].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    workspace, limit = call.workspace, call.values["limit"]
+    found: list[dict[str, Any]] = []
+    for kind, sql in _SEARCHES:
+        if kind == "message" and not (call.caller.sees_all or call.caller.leads):
+            rows = tx.all(sql + " AND (sender_id = ? OR id IN (SELECT message_id FROM deliveries WHERE recipient = ?)) ORDER BY at DESC LIMIT ?",
+                          (workspace, workspace, like, like, call.caller.id, call.caller.id, limit))  # fmt: skip
+        else:
+            rows = tx.all(sql + " ORDER BY at DESC LIMIT ?", (workspace, workspace, like, like, limit))
+        found += [{"kind": kind, **dict(row)} for row in rows]
+    found.sort(key=lambda one: -one["at"])
+    return {"results": found[:limit]}
+
+
+_SEARCHES = (
+    ("task", "SELECT id, title AS text, status, updated_at AS at FROM tasks WHERE (? IS NULL OR workspace = ?)"
+             " AND (title LIKE ? ESCAPE '\\' OR description LIKE ? ESCAPE '\\')"),
+    ("memory", "SELECT key AS id, value AS text, type AS status, updated_at AS at FROM memory WHERE (? IS NULL OR workspace = ?)"
+               " AND (key LIKE ? ESCAPE '\\' OR value LIKE ? ESCAPE '\\')"),
+    ("message", "SELECT id, content AS text, category AS status, created_at AS at FROM messages WHERE (? IS NULL OR workspace = ?)"
+                " AND (content LIKE ? ESCAPE '\\' OR sender_id LIKE ? ESCAPE '\\')"),
+)  # fmt: skip
+
+
+# -- peers -----------------------------------------------------------------------------------------------------
+
+
+def register(tx: Tx, call: Call) -> dict[str, Any]:
+    broker, ticket, said = call.broker, call.ticket, call.values
+    wanted = names.check_peer_id(said["id"])
+    if ticket.role == "system" or ticket.peer != wanted:
+        raise Forbidden(f"the ticket is for '{ticket.peer}', not for '{wanted}'", code="wrong_ticket", hint="mint a ticket for the id you register")
+    role = said["role"] or (ticket.role if ticket.role == "architect" else None)
+    if role == "architect" and ticket.role != "architect":
+        raise Forbidden("the ticket does not allow the architect's role", code="wrong_ticket", hint="mint the ticket with role architect")
+    peers.use_ticket(tx, ticket.nonce, ticket.expires)
+    working_dir = said["working_dir"]
+    workspace = ticket.workspace or said["workspace"] or peers.workspace_of_dir(tx, working_dir)
+    enrolment = peers.Enrolment(
+        id=wanted, role=role, workspace=workspace, working_dir=working_dir, summary=said["summary"], pid=said["pid"], client=said["client"],
+        client_pid=said["client_pid"], process=said["process"] or "", resume=said["resume"] or "", owns_token=_owns(call, said["resume"], wanted),
+        fallback=said["fallback"], named=said["named"], poll_interval_ms=said["beat_ms"], git_branch=said["git_branch"],
+        git_dirty_files=said["git_dirty_files"] or [], git_last_commit=said["git_last_commit"],
+    )  # fmt: skip
+    beating = broker.presence.beating(broker.clock.monotonic())
+    peer_id = peers.settle_id(tx, enrolment, beating)
+    made = peers.register(tx, enrolment, peer_id, names.new_key())
+    caller = call.caller.__class__(peer_id, made["role"], workspace)
+    if made["taken_over"] or made["new"]:
+        messages.return_offers(tx, caller, peer_id, "its session enrolled anew")
+    if made["role"] == "architect":
+        messages.seat_filled(tx, caller, workspace, peer_id)
+    return {**made, "wanted": wanted}
+
+
+def settle_register(call: Call, made: dict[str, Any]) -> dict[str, Any]:
+    """After the commit: the peer counts as heard, and gets its token."""
+    broker, said = call.broker, call.values
+    broker.presence.heard(made["id"], broker.clock.monotonic(), broker.clock.now(), said["beat_ms"] / 1000)
+    notes = []
+    if made["id"] != made["wanted"]:
+        notes.append(f"'{made['wanted']}' lives in another process; you are '{made['id']}'")
+    if said["role"] == "architect" and made["role"] != "architect":
+        notes.append(f"the architect's seat is held by '{made['seat']['held_by']}'; you are a worker. The person can change it: launch.py --architect {made['id']}")
+    answer = {
+        "ok": True, "id": made["id"], "role": made["role"], "workspace": made["workspace"], "resume": made["resume"], "seat": made["seat"],
+        "token": tokens.mint_token(broker.secret, subject=made["id"], kind="peer", epoch=made["epoch"], now=broker.clock.now(), ttl_s=TOKEN_S),
+        "beat_ms": said["beat_ms"], "version": VERSION, "wire": WIRE,
+    }  # fmt: skip
+    return {**answer, "note": "; ".join(notes)} if notes else answer
+
+
+def heartbeat(call: Call) -> Answer | Parked:
+    """Alive until told otherwise. Waits (up to wait_s) while nothing is new since the stamp it saw."""
+    broker, caller, said = call.broker, call.caller, call.values
+    card = broker.cards.get(caller.id)
+    if caller.is_person and not caller.on_behalf or card is None:
+        return Answer(200, {"ok": True})
+    if said["process"] and card["process"] and said["process"] != card["process"]:
+        raise NotFound(f"another process enrolled as '{caller.id}' since", code="not_registered", hint="register again")
+    now, wall = broker.clock.monotonic(), broker.clock.now()
+    pulse = broker.presence.heard(caller.id, now, wall, card["poll_interval_ms"] / 1000, call.request.connection if said["wait_s"] else 0)
+    if card["status"] != "active":
+        broker.write(lambda tx: peers.revive(tx, caller), "heartbeat")
+    git = repr((said["git_branch"], said["git_dirty_files"], said["git_last_commit"]))
+    git_is_new = any(said[name] is not None for name in ("git_branch", "git_dirty_files", "git_last_commit")) and git != pulse.git
+    counted = any(said[name] is not None for name in ("tokens_used", "tool_calls_count", "errors_count", "activity"))
+    if git_is_new or counted or now - pulse.kept_at > KEEP_BEAT_S:
+        kept = said if git_is_new else {**said, "git_branch": None, "git_dirty_files": None, "git_last_commit": None}
+        broker.write(lambda tx: peers.note_beat(tx, caller, kept, overlapping=git_is_new), "heartbeat")
+        pulse.kept_at = now
+        pulse.git = git if git_is_new else pulse.git
+    if said["wait_s"] and said["seen"] == broker.presence.stamp(caller.id):
+        return Parked(f"beat:{caller.id}", float(said["wait_s"]), lambda: Answer(200, _pulse(call)))
+    return Answer(200, _pulse(call))
+
+
+def _pulse(call: Call) -> dict[str, Any]:
+    """What a beat is answered. The stamp is read first, so that what comes meanwhile is new to the next beat."""
+    broker, caller = call.broker, call.caller
+    stamp = broker.presence.stamp(caller.id)
+
+    def look(tx: Tx) -> dict[str, Any]:
+        row = peers.known(tx, caller.id)
+        said: dict[str, Any] = {
+            "ok": True, "paused": bool(row["paused"]), "poll_interval_ms": row["poll_interval_ms"], "token_budget": row["token_budget"],
+            "tokens_used": row["tokens_used"], "role": row["role"], **messages.unread(tx, caller.id),
+        }  # fmt: skip
+        if row["paused"]:
+            said["paused_by"] = row["paused_by"]
+        if row["token_budget"] is not None and row["tokens_used"] >= row["token_budget"]:
+            said["budget_exceeded"] = True
+        if row["status"] == "killed":
+            raise peers.was_killed(caller.id, row["ended_by"])
+        return said
+
+    said = broker.read(look)
+    lost = broker.presence.take_lost(caller.id)
+    said.update(stamp=stamp, locks_changed=stamp != call.values["seen"], lost=lost, version=VERSION, wire=WIRE)
+    now = broker.clock.now()
+    if call.token is not None and call.token.kind == "peer" and call.token.expires - now < RENEW_BEFORE_S:
+        said["token"] = tokens.mint_token(broker.secret, subject=caller.id, kind="peer", epoch=call.token.epoch, now=now, ttl_s=TOKEN_S)
+    return said
+
+
+def _owns(call: Call, shown: str | None, wanted: str) -> bool:
+    """Is what it showed as `resume` a good token of that id?"""
+    if not shown or "." not in shown:
+        return False
+    try:
+        token = tokens.read_token(call.broker.secret, shown, call.broker.clock.now())
+    except Exception:  # any fault of the text means the same: not a token
+        return False
+    card = call.broker.cards.get(wanted)
+    return token.subject == wanted and token.kind == "peer" and card is not None and card["epoch"] == token.epoch
+
+
+def list_peers(tx: Tx, call: Call) -> dict[str, Any]:
+    values, walls = call.values, call.broker.presence.walls()
+    scope = values.get("scope") or "all"
+    found = peers.list_active(
+        tx, workspace=call.workspace, scope=scope, working_dir=values.get("working_dir") or call.caller.working_dir,
+        git_root=values.get("git_root") or "",
+    )  # fmt: skip
+    for peer in found:
+        peer["last_heartbeat"] = walls.get(peer["id"], peer["last_heartbeat"])
+    return {"peers": found}
+
+
+def get_peer(tx: Tx, call: Call) -> dict[str, Any]:
+    peer = peers.get(tx, call.values["peer_id"])
+    if not call.caller.sees_all and peer["workspace"] != call.caller.workspace:
+        raise NotFound(f"peer '{peer['id']}' not found", hint="it is of another workspace; the person sees all")
+    peer["last_heartbeat"] = call.broker.presence.walls().get(peer["id"], peer["last_heartbeat"])
+    return peer
+
+
+def seat(tx: Tx, call: Call) -> dict[str, Any]:
+    answer = peers.seat(tx, call.caller, **call.values)
+    if answer["architect"]:
+        messages.seat_filled(tx, call.caller, answer["workspace"], answer["architect"])
+        tx.after("wake", answer["architect"])
+    return answer
+
+
+def of_ours(fn: Callable[..., dict[str, Any]]) -> Callable[[Tx, Call], dict[str, Any]]:
+    """A lead acts on peers of its own workspace; the person on all."""
+
+    def guarded(tx: Tx, call: Call) -> dict[str, Any]:
+        target = peers.find(tx, call.values["peer_id"])
+        if target is None:
+            raise NotFound(f"peer '{call.values['peer_id']}' not found", hint="list_peers shows who is here")
+        if not call.caller.is_person and target["workspace"] != call.caller.workspace:
+            raise Forbidden(f"peer '{target['id']}' is of another workspace; its architect or the person may do that")
+        return fn(tx, call.caller, **call.values)
+
+    return guarded
+
+
+def ping(tx: Tx, call: Call) -> dict[str, Any]:
+    row = peers.find(tx, call.values["peer_id"])
+    if row is None:
+        raise NotFound(f"peer '{call.values['peer_id']}' not found", hint="list_peers shows who is here")
+    said = _pinged(tx, call, peers.shown(row))
+    return {"ok": True, **said, "last_heartbeat": call.broker.presence.walls().get(row["id"], row["last_heartbeat"]),
+            "git_dirty_files": peers.shown(row)["git_dirty_files"], "git_last_commit": row["git_last_commit"]}  # fmt: skip
+
+
+def ping_all(tx: Tx, call: Call) -> dict[str, Any]:
+    found = peers.list_active(tx, workspace=call.workspace, scope="all", working_dir="", git_root="")
+    return {"ok": True, "peers": [_pinged(tx, call, peer) for peer in found if peer["id"] != call.caller.id]}
+
+
+def _pinged(tx: Tx, call: Call, peer: dict[str, Any]) -> dict[str, Any]:
+    age = call.broker.presence.age(peer["id"], call.broker.clock.monotonic())
+    age = call.broker.clock.now() - peer["last_heartbeat"] if age is None else age
+    return {
+        "peer_id": peer["id"], "role": peer["role"], "status": peer.get("status", "active"), "paused": peer["paused"],
+        "seconds_since_heartbeat": round(age, 1), "possibly_stuck": age > 20, "current_task": tasks.current(tx, peer["id"]),
+        "git_branch": peer["git_branch"],
+    }  # fmt: skip
+
+
+# -- messages and escalations --------------------------------------------------------------------------------
+
+
+def _screen(call: Call, bucket: str) -> Callable[[], None]:
+    """Rate, then filter: raised by the domain when all else is well. The person is bound by neither."""
+    from lattice.broker.app import rejected
+
+    def screen() -> None:
+        if call.caller.is_person:
+            return
+        call.broker.limits.spend(bucket, call.caller.id, call.broker.clock.monotonic())
+        if call.verdict is not None:
+            raise rejected(call.verdict)
+
+    return screen
+
+
+def send(tx: Tx, call: Call) -> dict[str, Any]:
+    return messages.send(tx, call.caller, screen=_screen(call, "send"), **call.values)
+
+
+def escalate(tx: Tx, call: Call) -> dict[str, Any]:
+    return messages.escalate(tx, call.caller, screen=_screen(call, "escalate"), **call.values)
+
+
+def take(tx: Tx, call: Call) -> dict[str, Any]:
+    values = {**call.values, "process": call.values["process"] or call.caller.process}
+    if call.caller.is_person:
+        values["way"] = "person"
+    taken = messages.take(tx, call.caller, receipts=names.new_key, **values)
+    row = peers.known(tx, call.caller.id)
+    return {**taken, "paused": bool(row["paused"])}
+
+
+def take_v4(tx: Tx, call: Call) -> dict[str, Any]:
+    return messages.take_v4(tx, call.caller, peer_id=call.values["peer_id"], receipts=names.new_key, process=call.caller.process)
+
+
+def log_conversation(tx: Tx, call: Call) -> dict[str, Any]:
+    if not call.caller.is_person:
+        call.broker.limits.spend("conversation", call.caller.id, call.broker.clock.monotonic())
+    return conversations.add(tx, call.caller, **call.values)
+
+
+def spawn_worker(call: Call) -> dict[str, Any]:
+    return spawning.ask(call)
+
+
+def after_escalation(broker: Broker, escalation_id: int) -> None:
+    spawning.after_escalation(broker, escalation_id)
+
+
+# -- locks -------------------------------------------------------------------------------------------------------
+
+
+def _with_path(call: Call) -> dict[str, Any]:
+    """The values with the path in its one spelling, relative ones joined to the caller's folder."""
+    values = dict(call.values)
+    base = values.pop("base") or call.caller.working_dir
+    if base and not os.path.isabs(base):
+        raise BadRequest("base must be an absolute folder")
+    values["file_path"] = names.lock_path(values["file_path"], base)
+    return values
+
+
+def on_path(fn: Callable[..., dict[str, Any]]) -> Callable[[Tx, Call], dict[str, Any]]:
+    return lambda tx, call: fn(tx, call.caller, **_with_path(call))
+
+
+def renew_locks(tx: Tx, call: Call) -> dict[str, Any]:
+    """What the caller holds, all of it renewed, and what it lost since it asked last."""
+    broker = call.broker
+    card = broker.cards.get(call.caller.id)
+    if card is not None:
+        broker.presence.heard(call.caller.id, broker.clock.monotonic(), broker.clock.now(), card["poll_interval_ms"] / 1000)
+    return {
+        "ok": True, "locks": locks.holdings(tx, call.caller.id), "lost": broker.presence.take_lost(call.caller.id),
+        "task": tasks.current(tx, call.caller.id),
+    }  # fmt: skip
+
+
+# -- tasks, memory, runs ----------------------------------------------------------------------------------------
+
+
+def cancel_task(tx: Tx, call: Call) -> dict[str, Any]:
+    answer = tasks.cancel(tx, call.caller, **call.values)
+    if answer["owner"] and answer["owner"] != call.caller.id:
+        reason = call.values["reason"]
+        messages.tell(tx, answer["owner"], "alert", f"task #{answer['task_id']} was cancelled by {call.caller.id}" + (f": {reason}" if reason else ""))
+    return answer
+
+
+def assign_task(tx: Tx, call: Call) -> dict[str, Any]:
+    answer = tasks.assign(tx, call.caller, **call.values)
+    if answer["reserved_for"]:
+        title = tasks.get(tx, task_id=answer["task_id"])["task"]["title"]
+        messages.tell(tx, answer["reserved_for"], "alert", f"task #{answer['task_id']} is reserved for you by {call.caller.id}: {title}")
+    return answer
+
+
+def list_tasks(tx: Tx, call: Call) -> dict[str, Any]:
+    values = dict(call.values)
+    del values["everywhere"]
+    return tasks.list_some(tx, workspace=call.workspace, **values)
+
+
+def _visible_run(tx: Tx, call: Call, answer: dict[str, Any]) -> dict[str, Any]:
+    if not call.caller.sees_all and answer["run"]["workspace"] != call.caller.workspace:
+        raise NotFound(f"run '{answer['run']['id']}' not found", hint="it is of another workspace; the person sees all")
+    return answer
+
+
+def get_memory(tx: Tx, call: Call) -> dict[str, Any]:
+    values, workspace = call.values, call.workspace
+    if values["history"]:
+        if not values["key"]:
+            raise BadRequest("key parameter required")
+        return memory.history(tx, workspace=workspace, key=values["key"])
+    if values["key"]:
+        return memory.get(tx, workspace=workspace, key=values["key"])
+    return memory.list_some(tx, workspace=workspace, type=values["type"], limit=values["limit"])
+
+
+def plain(fn: Callable[..., dict[str, Any]]) -> Callable[[Tx, Call], dict[str, Any]]:
+    """A domain function that takes (tx, caller, **values)."""
+    return lambda tx, call: fn(tx, call.caller, **call.values)
+
+
+HANDLERS: dict[str, Callable[..., Any]] = {
+    "health": health,
+    "ready": ready,
+    "metrics": metrics,
+    "page": page,
+    "dashboard_data": dashboard_data,
+    "sign_in": sign_in,
+    "shutdown": shutdown,
+    "events": feed,
+    "state": state,
+    "verify": lambda tx, call: events.verify(tx),
+    "search": search,
+    "register": register,
+    "heartbeat": heartbeat,
+    "leave": plain(departures.leave),
+    "list_peers": list_peers,
+    "get_peer": get_peer,
+    "set_summary": plain(peers.set_summary),
+    "seat": seat,
+    "pause": of_ours(peers.pause),
+    "resume": of_ours(peers.resume),
+    "pause_all": plain(peers.pause_all),
+    "resume_all": plain(peers.resume_all),
+    "ping": ping,
+    "ping_all": ping_all,
+    "config": of_ours(peers.config),
+    "budget": of_ours(peers.budget),
+    "kill_peer": of_ours(departures.kill),
+    "unregister": of_ours(departures.unregister),
+    "spawn_worker": spawn_worker,
+    "send_message": send,
+    "v4_messages": take_v4,
+    "check_messages": take,
+    "ack": plain(messages.ack),
+    "give_back": plain(messages.give_back),
+    "peek": lambda tx, call: messages.peek(tx, call.caller, call.values["peer_id"]),
+    "receipts": lambda tx, call: messages.how_far(tx, call.caller, call.values["message_id"]),
+    "all_messages": lambda tx, call: messages.list_all(tx, limit=call.values["limit"], after=call.values["after"], workspace=call.workspace),
+    "messages_for": plain(messages.list_for),
+    "escalate": escalate,
+    "list_escalations": lambda tx, call: escalations.list_some(tx, state=call.values["state"], workspace=call.workspace, limit=call.values["limit"]),
+    "resolve": plain(messages.resolve),
+    "create_task": plain(tasks.create),
+    "create_batch": plain(tasks.create_batch),
+    "list_tasks": list_tasks,
+    "get_task": lambda tx, call: tasks.get(tx, task_id=call.values["task_id"]),
+    "claim_task": plain(tasks.claim),
+    "complete_task": plain(tasks.complete),
+    "release_task": plain(tasks.release),
+    "fail_task": plain(tasks.fail),
+    "cancel_task": cancel_task,
+    "renew_task": plain(tasks.renew),
+    "edit_task": plain(tasks.edit),
+    "assign_task": assign_task,
+    "depend_task": plain(tasks.depend),
+    "lock_file": on_path(locks.acquire),
+    "unlock_file": on_path(locks.release),
+    "list_locks": lambda tx, call: locks.list_some(tx, workspace=call.workspace),
+    "check_lock": on_path(locks.check),
+    "renew_locks": renew_locks,
+    "set_memory": plain(memory.put),
+    "get_memory": get_memory,
+    "memory_history": lambda tx, call: memory.history(tx, workspace=call.workspace, key=call.values["key"]),
+    "log_conversation": log_conversation,
+    "get_conversation": plain(conversations.get),
+    "log": lambda tx, call: {"logs": events.log(tx, last=call.values["last"], workspace=call.workspace)},
+    "create_run": plain(runs.create),
+    "list_runs": lambda tx, call: runs.list_all(tx, status=call.values["status"], workspace=call.workspace),
+    "get_run": lambda tx, call: _visible_run(tx, call, runs.get(tx, call.values["run_id"])),
+    "run_summary": lambda tx, call: _visible_run(tx, call, runs.summary(tx, call.values["run_id"])),
+    "resume_run": lambda tx, call: _visible_run(tx, call, runs.resume(tx, call.caller, run_id=call.values["run_id"])),
+    "export_run": lambda tx, call: _visible_run(tx, call, runs.export(tx, call.values["run_id"])),
+}
+# What is done after the commit, to make the answer.
+SETTLE: dict[str, Callable[[Call, dict[str, Any]], dict[str, Any]]] = {"register": settle_register}

@@ -1,0 +1,160 @@
+"""The broker as a program: settings -> sole lock -> database -> port -> serve, until a signal.
+
+Exit codes follow sysexits: 0 stopped, 69 port taken, 73 another broker has this database, 74 the disk
+failed, 77 files that others can read, 78 a setting or the database cannot be used.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+from lattice import VERSION, WIRE, settings
+from lattice.broker.app import Broker
+from lattice.broker.sweep import Sweep
+from lattice.exclusive import Exclusive
+from lattice.guard import tokens
+from lattice.store import migrate
+from lattice.web.server import Server
+
+log = logging.getLogger("lattice.broker")
+
+DRAIN_S = 1.2  # of the two seconds that a stop may take
+OK, UNAVAILABLE, TAKEN, IO_FAILED, NO_PERMISSION, BAD_CONFIG = 0, 69, 73, 74, 77, 78
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`broker.py [--port N] [--db FILE]`."""
+    os.umask(0o077)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        config = _settings(sys.argv[1:] if argv is None else argv)
+        settings.make_home(config.home)
+        secret = tokens.load_secret(config.home, config.secret)
+    except (settings.BadSetting, tokens.SecretError) as problem:
+        return _fail(BAD_CONFIG, str(problem))
+    except OSError as problem:
+        return _fail(NO_PERMISSION, str(problem))
+    sole = Exclusive(config.db + ".lock")
+    try:
+        if not sole.acquire():
+            return _fail(TAKEN, f"another broker has {config.db} open; use that one (launch.py --status), or name another file with C2_LATTICE_DB")
+    except OSError as problem:
+        return _fail(NO_PERMISSION, f"{sole.path}: {problem.strerror}")
+    sole.write(f"{os.getpid()}\n")
+    return _serve(config, secret)
+
+
+def _serve(config: settings.Settings, secret: bytes) -> int:  # type: ignore[valid-type]
+    stopping = threading.Event()
+    outcome = [OK]
+
+    def fatal(message: str) -> None:
+        """The disk failed: nothing more is answered, the next start recovers."""
+        log.critical("%s", message)
+        outcome[0] = IO_FAILED
+        threading.Thread(target=_end_soon, daemon=True).start()
+        stopping.set()
+
+    def stop() -> None:
+        stopping.set()
+
+    late: list[Broker] = []
+    try:
+        server = Server(
+            config.port or settings.DEFAULT_PORT, lambda request: late[0].call(request), allow_host=config.allow_host,
+            on_close=lambda connection, who: late[0].presence.hung_up(who, connection),
+        )  # fmt: skip
+    except OSError as problem:
+        if problem.errno == errno.EADDRINUSE:
+            return _fail(UNAVAILABLE, f"port {config.port or settings.DEFAULT_PORT} is taken by another program; choose another with --port or C2_LATTICE_PORT")
+        return _fail(UNAVAILABLE, f"port {config.port or settings.DEFAULT_PORT}: {problem.strerror}")
+    try:
+        broker = Broker(config, secret, server.port, environ=dict(os.environ), on_fatal=fatal, stop=stop, pid=os.getpid())
+    except migrate.CannotOpen as problem:
+        server.stop(0.0)
+        return _fail(BAD_CONFIG, f"{problem}. {problem.hint}" if getattr(problem, "hint", "") else str(problem))
+    late.append(broker)
+    broker.wake_key, broker.authenticated = server.wake, server.authenticated
+    _on_signals(stopping)
+    sweep = Sweep(broker)
+    sweep.start()
+    serving = threading.Thread(target=server.serve, name="serve", daemon=True)
+    serving.start()
+    card = settings.broker_file(config.home, server.port)
+    _write_card(card, config, server.port)
+    log.info("c2-lattice %s serves http://127.0.0.1:%d with %s (pid %d)", VERSION, server.port, config.db, os.getpid())
+    while not stopping.wait(3600.0):  # a timed wait, so that a signal's handler runs at once on every platform
+        pass
+    log.info("stopping")
+    _remove_card(card)
+    sweep.stop()
+    server.stop(DRAIN_S)
+    broker.close()
+    log.info("stopped")
+    return outcome[0]
+
+
+def _settings(argv: list[str]) -> settings.Settings:  # type: ignore[valid-type]
+    environ = dict(os.environ)
+    named = {"--port": "C2_LATTICE_PORT", "--db": "C2_LATTICE_DB"}
+    rest = list(argv)
+    while rest:
+        option, _, value = rest.pop(0).partition("=")
+        if option not in named:
+            raise settings.BadSetting(f"broker.py: unknown option {option}; usage: broker.py [--port N] [--db FILE]")
+        if not value and not rest:
+            raise settings.BadSetting(f"broker.py: {option} needs a value")
+        environ[named[option]] = value or rest.pop(0)
+    return settings.read(environ)
+
+
+def _on_signals(stopping: threading.Event) -> None:
+    """The handler only sets an event (raising from one can be swallowed by whatever runs); a second signal ends at once."""
+
+    def handle(number: int, frame: object) -> None:
+        if stopping.is_set():
+            os._exit(128 + number)
+        stopping.set()
+
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), handle)
+
+
+def _write_card(path: str, config: settings.Settings, port: int) -> None:  # type: ignore[valid-type]
+    """Tell sessions where the broker is: written beside, then renamed, so that nobody reads half of it."""
+    card = {
+        "port": port, "database": config.db, "pid": os.getpid(), "version": VERSION, "wire": WIRE, "started_at": time.time(),
+    }  # fmt: skip
+    draft = f"{path}.{os.getpid()}"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(card, file)
+    os.replace(draft, path)
+
+
+def _remove_card(path: str) -> None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            mine = json.load(file).get("pid") == os.getpid()
+        if mine:
+            os.unlink(path)
+    except (OSError, ValueError, AttributeError) as problem:
+        log.warning("%s: %s", path, problem)
+
+
+def _end_soon() -> None:
+    time.sleep(1.0)  # the answers that say so may leave first
+    os._exit(IO_FAILED)
+
+
+def _fail(code: int, message: str) -> int:
+    print(f"c2-lattice broker: {message}", file=sys.stderr)
+    return code

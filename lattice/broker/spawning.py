@@ -1,0 +1,121 @@
+"""Spawning: an architect asks for another session, the person says yes or no, the session gets its identity.
+
+By default the request is an open escalation (kind spawn) and the caller is told `pending`; the page asks
+the person, the outcome comes as mail, and after ten minutes without an answer it is refused.
+C2_LATTICE_SPAWN=allow, or being the person, skips the question.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from lattice import names
+from lattice.clients import spawn as clients
+from lattice.domain import escalations, events, messages, peers
+from lattice.domain.caller import BROKER, Caller
+from lattice.errors import BadRequest, Conflict, Forbidden, Refusal
+from lattice.guard import tokens
+
+if TYPE_CHECKING:
+    from lattice.broker.app import Broker, Call
+    from lattice.store.database import Tx
+
+log = logging.getLogger("lattice.broker")
+
+REFUSED_AFTER_S = 600.0
+TICKET_S = 900.0  # a session may wait that long before its client starts the server (a trust dialog)
+START = (
+    "You are the c2-lattice worker {peer}. Call check_messages, then list_tasks; claim what is claimable, lock files before you edit them, "
+    "complete each task with a summary, and go on until nothing is left to claim."
+)
+
+
+def ask(call: Call) -> dict[str, Any]:
+    """Open the session now, or ask the person first: {ok, status: opened | pending, peer_id, message[, escalation_id]}."""
+    broker, caller, said = call.broker, call.caller, call.values
+    peer_id = names.check_peer_id(said["peer_id"]) if said["peer_id"] else names.new_id(said["role"])
+    if broker.read(lambda tx: _lives(tx, peer_id)):
+        raise Conflict(f"'{peer_id}' is a peer already", code="id_taken", hint="choose another peer_id, or leave it out")
+    working_dir = os.path.abspath(os.path.expanduser(said["working_dir"] or caller.working_dir or os.getcwd()))
+    if not os.path.isdir(working_dir):
+        raise BadRequest(f"working_dir {working_dir} is no folder on this machine", hint="name an existing folder")
+    workspace = caller.workspace or broker.read(lambda tx: peers.workspace_of_dir(tx, working_dir))
+    request = {
+        "peer_id": peer_id, "role": said["role"], "working_dir": working_dir, "workspace": workspace, "prompt": said["prompt"] or "",
+        "tmux": said["tmux"] or "", "way": said["way"],
+    }  # fmt: skip
+    if caller.is_person or broker.settings.spawn == "allow":
+        return {"ok": True, "status": "opened", **_open(broker, caller, request)}
+
+    def raise_it(tx: Tx) -> int:
+        text = f"{caller.id} asks for a new {request['role']} session '{peer_id}' in {working_dir}"
+        escalation_id = escalations.open_one(tx, caller, kind="spawn", text=text, task_id=None, run_id=None, request=request)
+        message_id = messages.store(
+            tx, caller, address=names.PERSON, category="question", content=text + "\nAllow it or refuse it on the page.", recipients=[names.PERSON]
+        )
+        escalations.carried_by(tx, caller, escalation_id, message_id)
+        return escalation_id
+
+    escalation_id = broker.write(raise_it, "spawn_worker")
+    return {
+        "ok": True, "status": "pending", "peer_id": peer_id, "escalation_id": escalation_id,
+        "message": "the person was asked on the page; the outcome comes as mail. Without an answer it is refused after 10 minutes.",
+    }  # fmt: skip
+
+
+def after_escalation(broker: Broker, escalation_id: int) -> None:
+    """A request for a session was answered: open it where the verdict allows, and mail the outcome. Once, whoever calls how often."""
+
+    def look(tx: Tx) -> dict[str, Any]:
+        return escalations.get(tx, escalation_id)
+
+    try:
+        row = broker.read(look)
+        if row["kind"] != "spawn" or row["state"] != "resolved" or row["verdict"] != "approve":
+            return
+        request = row["request"]
+        try:
+            opened = _open(broker, Caller(row["raised_by"], "architect", row["workspace"]), request)
+            outcome = f"session '{opened['peer_id']}' opened ({opened['way']}): {opened['message']}"
+        except Refusal as refusal:
+            outcome = f"session '{request['peer_id']}' could not be opened: {refusal.message}"
+        broker.write(lambda tx: messages.tell(tx, row["raised_by"], "alert", outcome, workspace=row["workspace"]), "spawn_worker")
+    except Exception:  # on a thread of its own: nobody above could answer
+        log.exception("spawn %s", escalation_id)
+
+
+def refuse_old(broker: Broker) -> None:
+    """Requests that nobody answered in time."""
+    waiting = broker.read(lambda tx: escalations.spawns_waiting(tx, broker.clock.now() - REFUSED_AFTER_S))
+    for escalation_id in waiting:
+        broker.write(
+            lambda tx, one=escalation_id: messages.resolve(tx, BROKER, escalation_id=one, verdict="changes", answer="refused: nobody answered in 10 minutes"),
+            "refuse_spawn",
+        )
+
+
+def _open(broker: Broker, asker: Caller, request: dict[str, Any]) -> dict[str, Any]:
+    """Mint the ticket, open the terminal, log it: {peer_id, way, message}."""
+    if broker.read(lambda tx: _lives(tx, request["peer_id"])):
+        raise Conflict(f"'{request['peer_id']}' is a peer already", code="id_taken")
+    if request["role"] == "architect" and not asker.is_person:
+        raise Forbidden("only the person seats an architect")
+    ticket = tokens.mint_ticket(
+        broker.secret, peer=request["peer_id"], role=request["role"], workspace=request["workspace"], now=broker.clock.now(), ttl_s=TICKET_S
+    )
+    opened = clients.spawn(
+        broker.settings.home, peer=request["peer_id"], role=request["role"], ticket=ticket, port=broker.port, workspace=request["workspace"],
+        working_dir=request["working_dir"], prompt=request["prompt"] or START.format(peer=request["peer_id"]), way=request["way"],
+        tmux=request["tmux"], environ=broker.environ,
+    )  # fmt: skip
+    broker.write(
+        lambda tx: events.note(tx, asker, "spawned", [request["peer_id"]], way=str(opened["way"]), working_dir=request["working_dir"]), "spawn_worker"
+    )
+    return {"peer_id": request["peer_id"], "way": opened["way"], "message": str(opened["detail"])}
+
+
+def _lives(tx: Tx, peer_id: str) -> bool:
+    row = peers.find(tx, peer_id)
+    return row is not None and row["status"] in ("active", "away", "killed")

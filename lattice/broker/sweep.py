@@ -1,0 +1,144 @@
+"""The sweep: one tick looks at all that depends on time, and says when to come again. It cannot die.
+
+Each job is tried on its own; one that fails is logged, and runs again at the next tick. A tick that comes
+late means that the machine slept or the broker was stopped: then nobody could be heard, and everyone gets
+a full term before anybody is given up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lattice.broker import spawning
+from lattice.domain import conversations, departures, events, idempotency, locks
+from lattice.domain.caller import BROKER
+
+if TYPE_CHECKING:
+    from lattice.broker.app import Broker
+
+log = logging.getLogger("lattice.broker")
+
+TICK_S = 1.0
+LATE_S = 3.0  # a tick this much behind its time: nobody was heard meanwhile
+HOUSEKEEPING_S = 60.0
+
+
+class Sweep:
+    """Runs on a thread of its own from `start` to `stop`; tests call `tick` themselves."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._last = broker.clock.monotonic()
+        self._kept_house = self._last
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+        self.jobs: list[Callable[[], None]] = [self.late_peers, self.lapsed_locks, self.closed_locks, self.unanswered_spawns, self.housekeeping]
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(1.0)
+
+    def tick(self) -> float:
+        """One look at everything; answers in how many seconds to come again."""
+        broker = self._broker
+        now = broker.clock.monotonic()
+        if now - self._last > TICK_S + LATE_S:
+            log.warning("a tick came %.0f s late: everyone gets a full term", now - self._last - TICK_S)
+            broker.presence.forgive(now)
+        self._last = now
+        for job in self.jobs:
+            try:
+                job()
+            except Exception:  # one job that fails must not keep the others from running, now or later
+                log.exception("sweep: %s", getattr(job, "__name__", job))
+        broker.swept = broker.clock.monotonic()
+        return TICK_S
+
+    def _run(self) -> None:
+        wait = TICK_S
+        while not self._stopped.wait(wait):
+            try:
+                wait = self.tick()
+            except Exception:
+                log.exception("sweep")
+                wait = TICK_S
+
+    # -- jobs -------------------------------------------------------------------------------------------
+
+    def late_peers(self) -> None:
+        broker = self._broker
+        for peer_id in broker.presence.late(broker.clock.monotonic()):
+            frozen = may_be_frozen(broker.cards.get(peer_id))
+
+            def let_go(tx: object, peer_id: str = peer_id, frozen: bool = frozen) -> dict[str, list[str]]:
+                if not broker.presence.is_late(peer_id, broker.clock.monotonic()):
+                    return {}  # it was heard while this waited for the writer
+                return departures.lost(tx, peer_id, may_be_frozen=frozen)  # type: ignore[arg-type]
+
+            released = broker.write(let_go, "sweep")
+            if released.get("locks"):
+                broker.presence.tell_lost(peer_id, released["locks"])
+            if broker.presence.is_late(peer_id, broker.clock.monotonic()):
+                broker.presence.drop_pulse(peer_id)
+
+    def lapsed_locks(self) -> None:
+        broker = self._broker
+        now = broker.clock.monotonic()
+        over = [row for row in broker.read(locks.with_terms) if broker.presence.has_lapsed(row["token"], row["peer_id"], row["term_s"], now)]
+        if over:
+            broker.write(lambda tx: locks.lapse(tx, BROKER, [row["token"] for row in over]), "lapse")
+            for row in over:
+                broker.presence.tell_lost(row["peer_id"], [row["file_path"]])
+
+    def closed_locks(self) -> None:
+        broker = self._broker
+        now = broker.clock.monotonic()
+        again = [
+            row["token"]
+            for row in broker.read(locks.closed)
+            if broker.presence.is_open_again(row["token"], locks.CLOSED_S, now) or not may_be_frozen(broker.cards.get(row["peer_id"]))
+        ]
+        if again:
+            broker.write(lambda tx: locks.lapse(tx, BROKER, again), "reopen")
+
+    def unanswered_spawns(self) -> None:
+        spawning.refuse_old(self._broker)
+
+    def housekeeping(self) -> None:
+        broker = self._broker
+        now = broker.clock.monotonic()
+        if now - self._kept_house < HOUSEKEEPING_S:
+            return
+        self._kept_house = now
+        broker.write(departures.forget_unnamed, "forget")
+        broker.write(idempotency.forget_old, "forget")
+        broker.write(lambda tx: conversations.forget_old(tx, BROKER), "forget")
+        broker.write(lambda tx: events.snapshot_if_due(tx, BROKER), "snapshot")
+        broker.write(lambda tx: events.forget_old(tx, tx.at - events.KEEP_S), "forget")
+
+
+def may_be_frozen(card: object) -> bool:
+    """Did this peer stop beating while its process is still there? Then it may go on in the middle of an edit. No pid: nothing to see."""
+    pid = card["pid"] if card is not None else None  # type: ignore[index]
+    if not pid or sys.platform == "win32":  # on Windows a pid cannot be probed without a handle; there a beat decides alone
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return False  # the number belongs to another user's process by now
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True

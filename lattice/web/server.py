@@ -173,6 +173,9 @@ class Server:
             self._listener.serve_forever(poll_interval=1.0)
         except _StopServing:
             pass
+        except (OSError, ValueError):
+            if not self.is_stopping:  # else: `stop` closed the listener before the loop had begun
+                raise
         self._stopped.wait()
         watchdog.join()
 

@@ -17,7 +17,7 @@ import threading
 import time
 
 from lattice import VERSION, WIRE, names
-from lattice.contract.operations import BY_NAME
+from lattice.contract.operations import BY_NAME, ON_THE_WIRE
 from lattice.errors import Conflict, Refusal, Unauthorized, Unavailable
 from lattice.web.client import Client, query, quote
 
@@ -64,7 +64,8 @@ class Link:
         Not `patient`: neither starts a broker nor waits for one; so a session that only beats lets a stopped one rest.
         """
         operation = BY_NAME[name]
-        values = {**values, **operation.preset}
+        said_as = ON_THE_WIRE.get(name, {})
+        values = {said_as.get(field, field): value for field, value in values.items()} | operation.preset
         if operation.effect == "write":
             values["idempotency_key"] = names.new_key()
         may_repeat = operation.effect in ("read", "write") or name == "heartbeat"

@@ -16,7 +16,7 @@ import sys
 from collections import namedtuple
 
 from lattice import names
-from lattice.contract.operations import BY_NAME, OPERATIONS
+from lattice.contract.operations import BY_NAME, ON_THE_WIRE, OPERATIONS
 from lattice.contract.params import check_fields, from_text
 from lattice.errors import Refusal
 from lattice.web.client import query, quote
@@ -74,10 +74,6 @@ SHORT = {
     "spawn": ("spawn_worker", ("peer_id",), {}),
     "kill": ("kill_peer", None, {}),
 }
-
-# Two operations share a route; the one on http names this field otherwise.
-ON_THE_WIRE = {"raise_blocker": {"description": "text"}, "request_review": {"summary": "text"}}
-
 
 class Usage(Exception):
     """The line is not one we understand; the message says what is wrong with it."""

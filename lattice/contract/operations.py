@@ -298,6 +298,8 @@ TOOLS = (
     "get_conversation", "lock_file", "unlock_file", "list_locks", "create_task", "list_tasks", "get_task", "claim_task",
     "complete_task", "raise_blocker", "request_review", "spawn_worker", "set_memory", "get_memory", "resume_run",
 )  # fmt: skip
+# Two operations share a route; the one that is on http names this field otherwise.
+ON_THE_WIRE = {"raise_blocker": {"description": "text"}, "request_review": {"summary": "text"}}
 # Taking mail changes only what the taker has seen, so a client may allow it where it allows reading.
 READ_ONLY_TOOLS = frozenset((*(name for name in TOOLS if BY_NAME[name].effect == "read"), "check_messages"))
 

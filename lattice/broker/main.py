@@ -1,7 +1,7 @@
 """The broker as a program: settings -> sole lock -> database -> port -> serve, until a signal.
 
-Exit codes follow sysexits: 0 stopped, 69 port taken, 73 another broker has this database, 74 the disk
-failed, 77 files that others can read, 78 a setting or the database cannot be used.
+Exit codes follow sysexits: 0 stopped, 65 the database cannot be used, 69 port taken, 73 another broker
+has this database, 74 the disk failed, 77 files that others can read, 78 a setting cannot be used.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _serve(config: settings.Settings, secret: bytes) -> int:  # type: ignore[val
         broker = Broker(config, secret, server.port, environ=dict(os.environ), on_fatal=fatal, stop=stop, pid=os.getpid())
     except migrate.CannotOpen as problem:
         server.stop(0.0)
-        return _fail(BAD_CONFIG, f"{problem}. {problem.hint}" if getattr(problem, "hint", "") else str(problem))
+        return _fail(problem.exit_status, str(problem))
     late.append(broker)
     broker.wake_key, broker.authenticated = server.wake, server.authenticated
     _on_signals(stopping)

@@ -389,7 +389,7 @@ def _find_data_uri(text: str) -> _Hit | None:
 # Each begins with the sign that `re` can look for fast, and looks back from there.
 _PART = r"[^\s/\\\"'`<>|:*?()\[\]{},;]"
 _POSIX_PATH = re.compile(r"/(?<![\w.~:/\\%@}*-]/)" + _PART + r"++(?:/" + _PART + r"++){4,}+/?+")
-_DRIVE_PATH = re.compile(r":(?<=[A-Za-z]:)(?<!\w[A-Za-z]:)[\\/]++(?:" + _PART + r"++[\\/]++){4,}+" + _PART + "*+")
+_DRIVE_PATH = re.compile(r":(?!//)(?<=[A-Za-z]:)(?<!\w[A-Za-z]:)[\\/]++(?:" + _PART + r"++[\\/]++){4,}+" + _PART + "*+")
 # A share, as it is and as a string of JSON or code has it.
 _SHARE_PATH = re.compile(
     r"\\\\(?<![\w:\\]\\\\)(?:(?:" + _PART + r"{2,}+\\(?!\\)){4,}+|\\\\(?:" + _PART + r"{2,}+\\\\(?!\\)){4,}+)" + _PART + "*+"

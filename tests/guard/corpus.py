@@ -192,7 +192,7 @@ _PATHS = (
     "ratio 1/2/3/4/5", "/work/repo/src/deep/er/and/deeper/file.py", "C:\\Windows\\System32\\drivers\\etc\\hosts", "C:\\Program Files\\Git\\usr\\bin\\sh.exe",
     "D:\\repo\\src\\a\\b\\c\\d.cs", "file:///home/me/a/b/c/d/e.html", "s3://bucket/a/b/c/d/e/f.parquet", "docker.io/library/team/a/b/c:1", "/etc/systemd/system/multi-user.target.wants/x.service",
     "/proc/sys/net/ipv4/conf/all/forwarding", "/var/lib/docker/overlay2/abc/merged/app", "/opt/acme/current/share/doc/readme.md", "/tmp/pytest-of-me/pytest-0/test_x0/a/b.txt",
-    "/dev/disk/by-id/a/b/c", "s/foo/bar/g", "//////////", "/* comment */ // another", "GET /repos/acme/widgets/pulls/7/comments", "MM/DD/YYYY/HH/mm", "/users/42/orders", "/Users/me/proj/src/main.swift",
+    "/dev/disk/by-id/a/b/c", "s/foo/bar/g", "//////////", "/* comment */ // another", "GET /repos/acme/widgets/pulls/7/comments", "MM/DD/YYYY/HH/mm", "/users/42/orders", "x://host/a/b/c/d/e", "/Users/me/proj/src/main.swift",
 )  # fmt: skip
 _DIFFS = (
     "diff --git a/src/app/core/deep/claim.py b/src/app/core/deep/claim.py\nindex 3f2a9b1..77aa4b1 100644\n--- a/src/app/core/deep/claim.py\n+++ b/src/app/core/deep/claim.py\n@@ -12,7 +12,7 @@ def claim(tx):\n-    return 1\n+    return tx.run(SQL)",

@@ -316,7 +316,10 @@ class Broker:
                 case "peer":
                     self._refresh(rest[0])
                 case "locks":
-                    wake.update(card["id"] for card in self.cards.values() if card["workspace"] == rest[0] and card["status"] == "active")
+                    near = [card["id"] for card in self.cards.values() if card["workspace"] == rest[0] and card["status"] == "active"]
+                    for peer_id in near:
+                        self.presence.locks_changed(peer_id)
+                    wake.update(near)
                 case "granted":
                     self.presence.granted(int(rest[0]), now)
                 case "closed":

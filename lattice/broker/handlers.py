@@ -275,7 +275,7 @@ def _pulse(call: Call) -> dict[str, Any]:
 
     said = broker.read(look)
     lost = broker.presence.take_lost(caller.id)
-    said.update(stamp=stamp, locks_changed=stamp != call.values["seen"], lost=lost, version=VERSION, wire=WIRE)
+    said.update(stamp=stamp, locks_changed=broker.presence.take_locks_changed(caller.id), lost=lost, version=VERSION, wire=WIRE)
     now = broker.clock.now()
     if call.token is not None and call.token.kind == "peer" and call.token.expires - now < RENEW_BEFORE_S:
         said["token"] = tokens.mint_token(broker.secret, subject=caller.id, kind="peer", epoch=call.token.epoch, now=now, ttl_s=TOKEN_S)

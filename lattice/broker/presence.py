@@ -41,6 +41,7 @@ class Presence:
         self._pulses: dict[str, Pulse] = {}
         self._stamps: dict[str, int] = {}
         self._lost: dict[str, list[str]] = {}
+        self._relocked: set[str] = set()  # peers in whose workspace a lock changed since they were told
         self._granted: dict[int, float] = {}  # fencing token -> when granted or asked for again
         self._closed: dict[int, float] = {}  # fencing token of a closed lock -> since when
         self._boot = ""
@@ -74,6 +75,7 @@ class Presence:
             self._pulses.pop(peer_id, None)
             self._stamps.pop(peer_id, None)
             self._lost.pop(peer_id, None)
+            self._relocked.discard(peer_id)
 
     def drop_pulse(self, peer_id: str) -> None:
         """It was given up; a later beat begins anew. What it lost is still to be told."""
@@ -123,6 +125,16 @@ class Presence:
     def bump(self, peer_id: str) -> None:
         with self._lock:
             self._stamps[peer_id] = self._stamps.get(peer_id, 0) + 1
+
+    def locks_changed(self, peer_id: str) -> None:
+        with self._lock:
+            self._relocked.add(peer_id)
+
+    def take_locks_changed(self, peer_id: str) -> bool:
+        with self._lock:
+            changed = peer_id in self._relocked
+            self._relocked.discard(peer_id)
+            return changed
 
     def tell_lost(self, peer_id: str, paths: list[str]) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGE = os.path.join(TOP, "lattice")
 
 FLOOR = {
-    "errors": 0, "clock": 0, "names": 0, "settings": 0,
+    "errors": 0, "clock": 0, "names": 0, "settings": 0, "visible": 0, "exclusive": 0,
     "contract": 1, "web": 1, "store": 1, "guard": 1, "clients": 1,
     "daemon": 2, "domain": 2,
     "broker": 3, "agent": 3, "hooks": 3, "relay": 3,
@@ -52,7 +52,7 @@ def imports(path: str) -> list[tuple[int, str]]:
             if node.level:
                 found.append((node.lineno, "lattice.(relative)"))
             elif node.module == "lattice":
-                found += [(node.lineno, f"lattice.{alias.name}") for alias in node.names]
+                found += [(node.lineno, f"lattice.{alias.name}") for alias in node.names if not alias.name.isupper()]
             elif node.module:
                 found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
     return [(line, name.removeprefix("lattice.")) for line, name in found if name.startswith("lattice.")]

@@ -21,11 +21,12 @@ from typing import Any
 
 from lattice import VERSION, WIRE, names, settings
 from lattice.broker import handlers
+from lattice.broker.call import Call, rejected
 from lattice.broker.page import Page
 from lattice.broker.presence import Presence
 from lattice.clock import SystemClock
 from lattice.contract import params
-from lattice.contract.operations import ANYONE, OPERATIONS, TICKET, Operation
+from lattice.contract.operations import ANYONE, OPERATIONS, TICKET
 from lattice.domain import idempotency, peers
 from lattice.domain.caller import BROKER, Caller
 from lattice.errors import Forbidden, NotFound, Refusal, Rejected, TooMany, Unauthorized, WrongMethod
@@ -57,25 +58,6 @@ SCREENED: dict[str, tuple[tuple[str, str], ...]] = {
     "set_memory": (("value", "memory"),),
     "log_conversation": (("content", "conversation"),),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What a handler gets: who asks for what, and the broker."""
-
-    broker: Broker
-    operation: Operation  # type: ignore[valid-type]
-    caller: Caller
-    values: dict[str, Any]
-    request: Request
-    ticket: Any = None
-    token: Any = None
-    verdict: Any = None  # of the content filter, for who raises it late
-
-    @property
-    def workspace(self) -> str | None:
-        """Whose things to list: the caller's workspace; None (all) for the person, or when asked for everywhere."""
-        return None if self.values.get("everywhere") or self.caller.sees_all else self.caller.workspace
 
 
 @dataclass
@@ -362,13 +344,6 @@ class Broker:
             "uptime_s": round(self.clock.monotonic() - self.started, 1), "sqlite": health["sqlite_version"], "writable": health["writable"],
             "sweep_age_s": round(self.clock.monotonic() - self.swept, 1),
         }  # fmt: skip
-
-
-def rejected(verdict: Any) -> Rejected:
-    return Rejected(
-        f"message rejected: {verdict.reason} (rule {verdict.rule}, at character {verdict.place})", rule=verdict.rule, place=verdict.place,
-        hint="say it in words, or name the file instead",
-    )  # fmt: skip
 
 
 def _reason(refusal: Refusal) -> str:

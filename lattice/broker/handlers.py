@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lattice import VERSION, WIRE, names
 from lattice.broker import dashboard, spawning
+from lattice.broker.call import Call, rejected
 from lattice.domain import conversations, departures, escalations, events, locks, memory, messages, peers, runs, tasks
 from lattice.errors import BadRequest, Forbidden, NotFound
 from lattice.guard import tokens
@@ -22,7 +23,7 @@ from lattice.web import stream
 from lattice.web.server import Answer, Parked, Stream
 
 if TYPE_CHECKING:
-    from lattice.broker.app import Broker, Call
+    from lattice.broker.app import Broker
 
 TOKEN_S = 86_400.0
 RENEW_BEFORE_S = 3600.0
@@ -365,7 +366,6 @@ def _pinged(tx: Tx, call: Call, peer: dict[str, Any]) -> dict[str, Any]:
 
 def _screen(call: Call, bucket: str) -> Callable[[], None]:
     """Rate, then filter: raised by the domain when all else is well. The person is bound by neither."""
-    from lattice.broker.app import rejected
 
     def screen() -> None:
         if call.caller.is_person:

@@ -19,7 +19,8 @@ from lattice.errors import BadRequest, Conflict, Forbidden, Refusal
 from lattice.guard import tokens
 
 if TYPE_CHECKING:
-    from lattice.broker.app import Broker, Call
+    from lattice.broker.app import Broker
+    from lattice.broker.call import Call
     from lattice.store.database import Tx
 
 log = logging.getLogger("lattice.broker")

@@ -112,8 +112,10 @@ class Link:
 
     def _exchange(self, method, path, body, token, timeout_s):  # type: ignore[no-untyped-def]
         client = self._borrow()
-        answer = client.call(method, path, body, {"Authorization": "Bearer " + token}, timeout_s=timeout_s)
-        self._give_back(client)  # after an error it is not: whatever state it is in, a new one is cheap
+        try:
+            answer = client.call(method, path, body, {"Authorization": "Bearer " + token}, timeout_s=timeout_s)
+        finally:
+            self._give_back(client)  # after an error too: it has closed what it cannot use again
         renewed = answer.get("token") if path == "/heartbeat" else None
         if isinstance(renewed, str) and renewed:
             with self._lock:
@@ -243,7 +245,8 @@ class Link:
                     raise
                 key = names.new_key()
                 continue  # the ticket we were handed has lapsed; whoever can read the secret may mint another
-            self._give_back(client)
+            finally:
+                self._give_back(client)
             self._take_in(wanted, answer)
             return
         raise Unavailable("the broker refused each id that this session asked for", code="unavailable_id")
@@ -290,8 +293,13 @@ class Link:
 
     def _forget_port(self) -> None:
         with self._lock:
-            spare, self._spare = self._spare, []
             self._port = 0
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that wait for a next call."""
+        with self._lock:
+            spare, self._spare = self._spare, []
         for client in spare:
             client.close()
 
@@ -326,7 +334,10 @@ class Link:
                 return
             client = self._borrow()
             body = {"forget": forget, "process": self.process, "idempotency_key": names.new_key()}
-            client.call("POST", "/leave", body, {"Authorization": "Bearer " + self._token}, timeout_s=within_s / 2)
+            try:
+                client.call("POST", "/leave", body, {"Authorization": "Bearer " + self._token}, timeout_s=within_s / 2)
+            finally:
+                client.close()
             if forget:
                 self._identity.forget(self._port)
         except Refusal:

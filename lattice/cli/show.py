@@ -45,7 +45,7 @@ def body(text: object) -> str:
 
 def table(rows: Sequence[Mapping[str, object]], columns: Sequence[tuple[str, str]]) -> str:
     """Rows under their titles; the last column is cut at the terminal's edge, when there is a terminal."""
-    lines = [[title for _, title in columns], *([cell(row.get(name)) for name, _ in columns] for row in rows)]
+    lines = [[cell(title) for _, title in columns], *([cell(row.get(name)) for name, _ in columns] for row in rows)]
     widths = [min(40, max(len(line[index]) for line in lines)) for index in range(len(columns))]
     edge = _edge()
     shown = ("  ".join(one.ljust(width) for one, width in zip(line, widths, strict=True)).rstrip() for line in lines)

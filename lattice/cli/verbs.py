@@ -143,7 +143,7 @@ def parse(verb: Verb, words: list[str]) -> dict[str, object]:  # type: ignore[va
 
 def call_of(operation, values: Mapping[str, object], *, base: str = "") -> Call:  # type: ignore[no-untyped-def,valid-type]
     """The request that carries the values. A write gets a fresh idempotency key; paths get their base."""
-    sent = {name: value for name, value in values.items() if value is not None}
+    sent: dict[str, object] = _without_gaps(values)  # type: ignore[assignment]
     for ours, theirs in ON_THE_WIRE.get(operation.name, {}).items():
         sent[theirs] = sent.pop(ours)
     sent.update(operation.preset)
@@ -232,6 +232,13 @@ def _checked(operation, known: dict[str, Slot], given: dict[str, object]) -> dic
         hint = f" ({problem.hint})" if problem.hint else ""
         raise Usage(problem.message + hint) from None
     return {name: value for name, value in checked.items() if name in shaped}
+
+
+def _without_gaps(value: object) -> object:
+    """The value without members that were not given."""
+    if isinstance(value, dict):
+        return {name: _without_gaps(one) for name, one in value.items() if one is not None}
+    return [_without_gaps(one) for one in value] if isinstance(value, list) else value
 
 
 def _read_all() -> str:

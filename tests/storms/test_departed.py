@@ -50,7 +50,7 @@ class ASessionDied(unittest.TestCase):
         self.assertIn("victim0", str(told))
         log = broker.person().get("/log?last=200&everywhere=1")["logs"]
         for number in range(len(dead)):
-            said = [entry for entry in log if entry["action"] == "departed" and f"victim{number}" in str(entry)]
+            said = [entry for entry in log if '"what":"departed"' in entry["details"] and f'["victim{number}"]' in entry["details"]]
             self.assertEqual(len(said), 1, "once")
 
 

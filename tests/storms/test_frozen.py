@@ -37,7 +37,7 @@ class TheBrokerIsFrozen(unittest.TestCase):
                 time.sleep(0.25)
             self.assertEqual(session.call("lock_file", file_path="a.py")["token"], token, "it is the same grant")
             session.call("complete_task", task_id=task, artifacts={"summary": "slept well"})
-            departed = [entry for entry in person.get("/log?last=200&everywhere=1")["logs"] if "depart" in str(entry)]
+            departed = [entry for entry in person.get("/log?last=200&everywhere=1")["logs"] if '"what":"departed"' in entry["details"]]
             self.assertEqual(departed, [])
 
 

@@ -86,16 +86,19 @@ def check_fields(fields: tuple[Param, ...], given: dict[str, object], where: str
 def from_text(param: Param, text: str) -> object:
     """A value of a query string or a command line, in the JSON type that `check` wants."""
     if param.kind == "integer":
-        try:
-            return int(text) if len(text) <= 20 else text
-        except ValueError:
-            return text
+        return _whole(text)
     if param.kind == "flag":
         return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(text.lower(), text)
     if param.kind == "list":
         items = [item.strip() for item in text.split(",") if item.strip()]
-        return [int(item) if param.of == "integer" and item.lstrip("-").isdigit() else item for item in items]
+        return [_whole(item) for item in items] if param.of in ("integer", "reference") else items
     return text
+
+
+def _whole(text: str) -> int | str:
+    """The number that JSON would write so, else the text as it is, for `check` to refuse."""
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= 20 else text
 
 
 def schema(param: Param) -> dict[str, object]:

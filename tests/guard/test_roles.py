@@ -23,12 +23,12 @@ class RolesTest(unittest.TestCase):
             self.assertFalse(may(principal, ("worker", "architect", "system", "viewer", "ticket", principal)))
         self.assertFalse(may("system", ()))
 
-    def test_the_page_changes_nothing_and_a_ticket_opens_enrolment_alone(self) -> None:
+    def test_the_page_changes_nothing_and_a_ticket_only_enrols_or_stops_the_broker(self) -> None:
         for operation in operations.OPERATIONS:
             if may("viewer", operation.roles):
                 self.assertEqual("read", operation.effect, operation.name)
             if may("ticket", operation.roles) and "anyone" not in operation.roles:
-                self.assertIn(operation.name, ("register", "sign_in"))
+                self.assertIn(operation.name, ("register", "sign_in", "shutdown"))
 
     def test_only_reads_are_open_to_anyone(self) -> None:
         open_to_all = {operation.name for operation in operations.OPERATIONS if may("anyone", operation.roles)}

@@ -376,11 +376,15 @@ def _escalated(one: Json) -> Json:
 
 
 def _stuck_mail(view: _View) -> list[Json]:
-    """Mail that lies still: addressed to a role that nobody holds, held back, or given up; newest RECENT_MAIL messages."""
+    """Mail that lies still: addressed to a role that nobody holds, held back, or given up; among the newest RECENT_MAIL messages.
+
+    An escalation's mail is left out: the escalation is on the list while it is open, and needs nobody after.
+    """
     rows = view.rows(
         "SELECT recipient, state, reason, COUNT(*) AS n, MAX(message_id) AS newest, MAX(queued_at) AS at FROM deliveries"
         " WHERE message_id IN (SELECT id FROM messages WHERE {here} ORDER BY id DESC LIMIT ?) AND recipient <> ?"
         " AND (state IN ('held', 'dead') OR (state = 'queued' AND recipient LIKE '@%'))"
+        " AND NOT EXISTS (SELECT 1 FROM escalations WHERE escalations.message_id = deliveries.message_id)"
         " GROUP BY recipient, state, reason ORDER BY newest DESC LIMIT 6",
         RECENT_MAIL, PERSON,
     )  # fmt: skip

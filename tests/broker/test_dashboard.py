@@ -110,6 +110,12 @@ class WhatNeedsThePerson(OfABroker):
         self.write(messages.seat_filled, PERSON_CALLER, "shop", "arch")
         self.assertNotIn("held", self.kinds(self.shown()))
 
+    def test_a_blocker_that_waits_for_an_architect_is_on_the_list_once_and_off_it_when_resolved(self) -> None:
+        raised = self.write(messages.escalate, self.enrol("w1"), kind="blocker", text="which?", task_id=None, screen=lambda: None)
+        self.assertEqual(["blocker"], self.kinds(self.shown()))
+        self.write(messages.resolve, PERSON_CALLER, escalation_id=raised["escalation_id"], verdict="answer", answer="this")
+        self.assertEqual([], self.kinds(self.shown()))
+
     def test_mail_that_was_given_up_is_said_to_be_lost(self) -> None:
         w1 = self.enrol("w1")
         self.enrol("w2")

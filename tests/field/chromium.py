@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import unittest
 from typing import Any
 
 from tests.field import programs
@@ -31,6 +32,16 @@ _WITNESS = (
 )
 
 
+def _programs() -> tuple[str, str]:
+    """(chromedriver, chromium). SkipTest where one is missing; a failure where C2_LATTICE_REQUIRE_FIELD=1 says that it must be there."""
+    try:
+        return programs.on_path("chromedriver", "chromium chromium-driver"), programs.on_path("chromium", "chromium chromium-driver")
+    except unittest.SkipTest as missing:
+        if os.environ.get("C2_LATTICE_REQUIRE_FIELD") == "1":
+            raise AssertionError(str(missing)) from missing
+        raise
+
+
 class WebDriverError(Exception):
     """chromedriver said no; the message is its own."""
 
@@ -39,8 +50,7 @@ class Browser:
     """One Chromium with one or more tabs. Use as a context manager. SkipTest when it is not installed."""
 
     def __init__(self, width: int = 1400, height: int = 900, *, dark: bool = False) -> None:
-        driver = programs.on_path("chromedriver", "chromium chromium-driver")
-        chromium = programs.on_path("chromium", "chromium chromium-driver")
+        driver, chromium = _programs()
         self.folder = tempfile.mkdtemp(prefix="c2page")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

@@ -41,8 +41,8 @@ class Door:
         self.environ = environ
         self.port = port
         self.client = Client(port, timeout_s=15.0, on_connect=self._ask_for_proof)
-        self.who = identity.Who("", "system", "", {}) if as_person else identity.find(settings, environ, port)
-        self._token = str(self.who.known.get("token") or "") if identity.has_server(self.who.known) or self._is_own() else ""
+        self.who = identity.person(settings, port) if as_person else identity.find(settings, environ, port)
+        self._token = str(self.who.known.get("token") or "")
 
     @property
     def is_person(self) -> bool:
@@ -80,6 +80,8 @@ class Door:
             self.client.call("GET", "/health")  # nobody there: say so before a secret is made for nothing
             answer = self.client.call("POST", "/sign-in", {}, {"Authorization": f"Ticket {self.ticket(names.PERSON, 'system')}"})
             self._token = str(answer["token"])
+            # Kept beside the secret, which could mint it anew: else every command would stand in the log as a sign-in.
+            identity.keep(self.who, {"peer": names.PERSON, "token": self._token, "pid": 0, "started": "", "saved": time.time()})
             return
         known = identity.read(self.who.record)
         if identity.has_server(known):
@@ -117,9 +119,6 @@ class Door:
         from lattice.guard import tokens
 
         return tokens.mint_ticket(self._secret(), peer=peer, role=role, workspace=workspace, now=time.time())
-
-    def _is_own(self) -> bool:
-        return bool(self.who.known.get("process")) and self.who.known.get("pid") == 0
 
     def _secret(self) -> bytes:
         from lattice.guard import tokens

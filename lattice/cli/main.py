@@ -89,7 +89,7 @@ def _do(door: Door, operation, values: dict[str, object], as_json: bool) -> int:
         return inbox.take(door, as_json)
     if operation.name == "events":
         values = {**values, "follow": False}  # a feed that goes on is for programs; the log so far is for people
-    call = verbs.call_of(operation, values, base=door.settings.peer_dir or os.getcwd())
+    call = verbs.call_of(operation, values, base=door.settings.peer_dir or os.getcwd(), tmux=door.environ.get("TMUX", ""))
     answer = door.call(call.method, call.path, call.body)
     print(json.dumps(answer, ensure_ascii=False, indent=1) if as_json else show.said(operation.name, answer, door.who.peer), flush=True)
     return DONE

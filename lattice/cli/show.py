@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from lattice.contract.framing import safe_for_terminal
 
@@ -31,6 +32,8 @@ def cell(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float) and 1e9 < value < 1e11:  # no other figure of the broker is like a time
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
     if isinstance(value, (list, tuple)):
         return ", ".join(cell(one) for one in value) or "-"
     if isinstance(value, dict):

@@ -33,7 +33,8 @@ Call = namedtuple("Call", "operation values method path body")
 # Where a value goes: the param itself, and the object it is a member of ("" for none).
 Slot = namedtuple("Slot", "param inside")
 
-HIDDEN = frozenset(("idempotency_key", "process", "way", "max", "follow", "tmux", "resume", "base"))
+HIDDEN = frozenset(("idempotency_key", "process", "follow", "tmux", "base"))
+HIDDEN_OF = {"check_messages": ("way", "max")}  # how it is taken is this command's business
 
 # Fields that may stand in order though the operation does not require them.
 ORDER = {
@@ -100,7 +101,7 @@ def slots(operation) -> dict[str, Slot]:  # type: ignore[no-untyped-def,valid-ty
     """What the line may give, by the field's name."""
     found: dict[str, Slot] = {}  # type: ignore[valid-type]
     for param in operation.params:
-        if param.identity or param.name in HIDDEN or param.only == "mcp":
+        if param.identity or param.only == "mcp" or param.name in HIDDEN or param.name in HIDDEN_OF.get(operation.name, ()):
             continue
         if param.kind == "object" and param.fields:
             for field in param.fields:
@@ -141,14 +142,15 @@ def parse(verb: Verb, words: list[str]) -> dict[str, object]:  # type: ignore[va
     return _checked(verb.operation, known, given)
 
 
-def call_of(operation, values: Mapping[str, object], *, base: str = "") -> Call:  # type: ignore[no-untyped-def,valid-type]
-    """The request that carries the values. A write gets a fresh idempotency key; paths get their base."""
+def call_of(operation, values: Mapping[str, object], *, base: str = "", tmux: str = "") -> Call:  # type: ignore[no-untyped-def,valid-type]
+    """The request that carries the values. A write gets a fresh idempotency key; paths get their base, a spawn our TMUX."""
     sent: dict[str, object] = _without_gaps(values)  # type: ignore[assignment]
     for ours, theirs in ON_THE_WIRE.get(operation.name, {}).items():
         sent[theirs] = sent.pop(ours)
     sent.update(operation.preset)
-    if base and any(param.name == "base" for param in operation.params):
-        sent["base"] = base
+    for name, value in (("base", base), ("tmux", tmux)):
+        if value and any(param.name == name for param in operation.params):
+            sent[name] = value
     path = operation.path
     for name in operation.path_params:
         path = path.replace("{" + name + "}", quote(str(sent.pop(name))))

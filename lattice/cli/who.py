@@ -22,6 +22,7 @@ from collections import namedtuple
 from lattice import names
 from lattice.agent import process
 from lattice.errors import Unauthorized
+from lattice.settings import make_home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def find(settings, environ: Mapping[str, str], port: int) -> Who:  # type: ignor
     folder = os.path.join(settings.home, "sessions")
     records = _records(folder, port)
     session = environ.get("CLAUDE_CODE_SESSION_ID", "")[:100]
+    records = [one for one in records if one[1]["peer"] != names.PERSON]
     by_parent = _of_parents(records)
     if len({known["peer"] for _, known in by_parent}) > 1:
         by_session = [one for one in by_parent if session and one[1].get("session") == session]
@@ -61,7 +63,13 @@ def find(settings, environ: Mapping[str, str], port: int) -> Who:  # type: ignor
             "this runs inside a coding session that has no peer yet",
             hint="register the MCP server (install.py) and start the session anew, or set PEER_ID",
         )
-    return Who("", "system", "", {})
+    return person(settings, port)
+
+
+def person(settings, port: int) -> Who:  # type: ignore[no-untyped-def,valid-type]
+    """The person, with the token of the last sign-in on this port."""
+    path = os.path.join(settings.home, "sessions", f"{names.PERSON}@{port}.json")
+    return Who("", "system", path, read(path))
 
 
 def read(path: str) -> dict[str, object]:
@@ -76,6 +84,7 @@ def read(path: str) -> dict[str, object]:
 
 def keep(who: Who, known: dict[str, object]) -> None:  # type: ignore[valid-type]
     """Write our own record: 0600, whole or not at all."""
+    make_home(os.path.dirname(os.path.dirname(who.record)))
     os.makedirs(os.path.dirname(who.record), mode=0o700, exist_ok=True)
     draft = f"{who.record}.{os.getpid()}"
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600), "w", encoding="utf-8") as file:

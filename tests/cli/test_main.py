@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import threading
@@ -38,6 +39,7 @@ class WithBroker(House):
         """What an MCP server that runs beside this very process would have written."""
         folder = os.path.join(self.home, "sessions")
         os.makedirs(folder, mode=0o700, exist_ok=True)
+        os.chmod(self.home, 0o700)
         said = {
             "peer": peer, "role": "worker", "port": self.broker.port, "client_pid": os.getpid(), "client_started": process.started(os.getpid()),
             "session": "", "pid": os.getpid(), "started": process.started(os.getpid()), "saved": 1.0, "token": self.broker.mint(peer, "peer"), **more,
@@ -52,6 +54,17 @@ class AsWhom(WithBroker):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(self.calls("/sign-in")[0][0], "command-center/system")
         self.assertEqual([(subject, body["content"]) for subject, body in self.calls("/send")], [("command-center", "hello")])
+
+    def test_the_person_signs_in_once_and_again_when_the_token_is_dead(self) -> None:
+        self.c2("peers")
+        self.c2("peers")
+        self.assertEqual(len(self.calls("/sign-in")), 1)
+        path = os.path.join(self.home, "sessions", f"command-center@{self.broker.port}.json")
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode) if os.name != "nt" else 0o600, 0o600)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"peer": "command-center", "token": "c2t1.dead.dead"}, file)
+        self.assertEqual(self.c2("peers").returncode, 0)
+        self.assertEqual(len(self.calls("/sign-in")), 2)
 
     def test_under_a_coding_client_it_is_the_peer_of_its_server(self) -> None:
         self.record("alice")

@@ -276,11 +276,18 @@ def _escalations(view: _View) -> list[Json]:
             "SELECT id, title FROM tasks WHERE id IN (SELECT value FROM json_each(?))", (json.dumps([row["task_id"] for row in rows]),)
         )
     }
+    asked: dict[int, list[Json]] = {}
+    for row in view.tx.all(
+        "SELECT message_id, recipient, state FROM deliveries WHERE message_id IN (SELECT value FROM json_each(?)) ORDER BY recipient",
+        (json.dumps([row["message_id"] for row in rows]),),
+    ):
+        asked.setdefault(row["message_id"], []).append({"recipient": row["recipient"], "state": row["state"]})
     return [
         {
             "id": row["id"],
             "kind": row["kind"],
             "state": row["state"],
+            "asked": asked.get(row["message_id"], []),
             "raised_by": row["raised_by"],
             "text": row["text"],
             "request": _object(row["request"]),
@@ -370,6 +377,7 @@ def _escalated(one: Json) -> Json:
         "task_id": one["task_id"],
         "task_title": one["task_title"],
         "request": one["request"],
+        "asked": one["asked"],
         "at": one["created_at"],
         "workspace": one["workspace"],
     }

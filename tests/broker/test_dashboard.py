@@ -71,6 +71,7 @@ class WhatNeedsThePerson(OfABroker):
         self.write(messages.ack, arch, receipts=[taken["messages"][0]["receipt"]])
         shown = self.shown()
         self.assertEqual(["blocker"], self.kinds(shown))
+        self.assertEqual([{"recipient": "arch", "state": "read"}], shown["attention"][0]["asked"])
         self.assertEqual((1, raised["escalation_id"]), (shown["escalation_count"], shown["attention"][0]["escalation_id"]))
         self.write(messages.resolve, PERSON_CALLER, escalation_id=raised["escalation_id"], verdict="answer", answer="8080")
         self.assertEqual([], self.kinds(self.shown()))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import os
 import re
+import subprocess
 import time
 import unittest
 from typing import Any, ClassVar
 
 from tests.field.chromium import Browser
-from tests.running import Broker, Peer
+from tests.running import PYTHON, TOP, Broker, Peer, until
 
 NEEDS = "chromium and chromedriver: apt-get install chromium chromium-driver (.ci/run does)"
 SHOTS = os.environ.get("C2_LATTICE_SHOTS", "")  # a folder: keep pictures of the page there
@@ -127,12 +127,23 @@ class OnThePage(unittest.TestCase):
 
 
 class SigningIn(OnThePage):
+    def launched_with(self) -> str:
+        """What `launch.py` gives to the person's browser: the path of its sign-in file."""
+        noted, script = os.path.join(self.broker.home, "opened"), os.path.join(self.broker.home, "browser")
+        with open(script, "w", encoding="utf-8") as file:
+            file.write(f'#!/bin/sh\nprintf %s "$1" > {noted}.part && mv {noted}.part {noted}\n')
+        os.chmod(script, 0o700)
+        subprocess.run(
+            [*PYTHON, os.path.join(TOP, "launch.py")], env=self.broker.environ | {"BROWSER": script}, cwd=self.broker.home,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True,
+        )  # fmt: skip
+        until(lambda: os.path.exists(noted), "launch.py opens the browser")
+        with open(noted, encoding="utf-8") as file:
+            return file.read().removeprefix("file://")
+
     def test_a_file_opened_from_disk_ends_on_the_signed_in_page_with_no_code_in_the_address(self) -> None:
         self.enrol("worker-fe")
-        path = os.path.join(self.broker.home, "sign-in.html")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={html.escape(self.home)}#code={html.escape(self.code())}">')
-        self.browser.go(f"file://{path}")
+        self.browser.go("file://" + self.launched_with())
         self.browser.wait_for_text("worker-fe")
         self.assertEqual(self.home, self.browser.address())
         self.assertEqual("", self.browser.run("return document.referrer"))

@@ -12,8 +12,9 @@ from lattice.errors import BadRequest, Forbidden, TooLarge
 
 MAX_INTEGER = 2**53  # what a double, and so every JSON program, holds exactly
 
-_FIELDS = "name kind doc required default choices max_chars minimum maximum of fields identity only loose comma forbidden"
-_Param = namedtuple("_Param", _FIELDS)
+_Param = namedtuple(
+    "_Param", "name kind doc required default choices max_chars minimum maximum of fields identity only loose comma forbidden"
+)
 
 
 class Param(_Param):
@@ -34,10 +35,17 @@ class Param(_Param):
 
     __slots__ = ()
 
-    def __new__(cls, name, kind, doc="", required=False, default=None, choices=(), max_chars=200, minimum=None,
-                maximum=None, of="text", fields=None, identity=False, only="", loose=False, comma=False, forbidden=()):  # type: ignore[no-untyped-def]  # fmt: skip
-        return _Param.__new__(cls, name, kind, doc, required, default, tuple(choices), max_chars, minimum, maximum,
-                              of, fields, identity, only, loose, comma, tuple(forbidden))  # fmt: skip
+    def __new__(
+        cls, name: str, kind: str, doc: str = "", required: bool = False, default: object = None, choices: tuple[str, ...] = (),
+        max_chars: int = 200, minimum: int | None = None, maximum: int | None = None, of: str = "text",
+        fields: tuple[Param, ...] | None = None, identity: bool = False, only: str = "", loose: bool = False, comma: bool = False,
+        forbidden: tuple[str, ...] = (),
+    ) -> Param:  # fmt: skip
+        made: Param = _Param.__new__(
+            cls, name, kind, doc, required, default, tuple(choices), max_chars, minimum, maximum,
+            of, fields, identity, only, loose, comma, tuple(forbidden),
+        )  # fmt: skip
+        return made
 
 
 MAX_ITEMS = 1000

@@ -97,7 +97,8 @@ def _operation(operation) -> str:  # type: ignore[no-untyped-def]
     said = f"### {operation.name}\n\n{operation.doc}\n\n{' · '.join(facts)}\n"
     fields = [param for param in operation.params if param is not IDEMPOTENCY_KEY]
     if fields:
-        said += "\n" + _table(("Field", "Type", "Default", "Meaning"), [row for param in fields for row in _field(param, operation.path_params)])
+        rows = [row for param in fields for row in _field(param, operation.path_params)]
+        said += "\n" + _table(("Field", "Type", "Default", "Meaning"), rows)
     if IDEMPOTENCY_KEY in operation.params:
         said += f"\nTakes an `idempotency_key` (text, up to {IDEMPOTENCY_KEY.max_chars}): {IDEMPOTENCY_KEY.doc}.\n"
     return said
@@ -136,7 +137,8 @@ def type_of(param: Param) -> str:
     if param.kind == "choice":
         return " \\| ".join(f"`{choice}`" for choice in param.choices)
     if param.kind == "list":
-        of = {"text": f"texts, each up to {param.max_chars:,}", "integer": "whole numbers from 1", "reference": "whole numbers", "object": "objects"}
+        texts = f"texts, each up to {param.max_chars:,}"
+        of = {"text": texts, "integer": "whole numbers from 1", "reference": "whole numbers", "object": "objects"}
         return f"list of {of[param.of]}"
     return "object"
 

@@ -190,7 +190,7 @@ _MARKER = re.compile(
 )
 _BRACKET_MARKER = re.compile(r"\[\s*+/?+(?:inst|tool_calls|tool_results|available_tools)\s*+\]", re.IGNORECASE)
 # Names that take types in angle brackets: `Vec<tool_call>`, `std::vector<tool_call>`.
-_GENERIC = re.compile(r"(?:\b[A-Z]\w*|\b(?:vector|list|optional|unique_ptr|shared_ptr|set|map|deque|span|array|pair|tuple|type|dyn|cast))\Z")
+_GENERIC = re.compile(r"\b(?:[A-Z]\w*|vector|list|optional|unique_ptr|shared_ptr|set|map|deque|span|array|pair|tuple|type|dyn|cast)\Z")
 
 
 def _find_markup(text: str) -> _Hit | None:
@@ -220,12 +220,15 @@ def _short(sign: str) -> str:
 # -- function calls as JSON ---------------------------------------------------------------------------
 
 _JSON_TOKEN = re.compile(
-    r"""\\.|"(?P<double>(?:[^"\\\n{]|\\.|\{(?!\s*+["']))*+)"|(?<!\w)'(?P<single>(?:[^'\\\n{]|\\.|\{(?!\s*+["']))*+)'|(?P<sign>[{}\[\],:])""",
+    r"""\\.|"(?P<double>(?:[^"\\\n{]|\\.|\{(?!\s*+["']))*+)["]"""
+    r"""|(?<!\w)'(?P<single>(?:[^'\\\n{]|\\.|\{(?!\s*+["']))*+)'|(?P<sign>[{}\[\],:])""",
     re.DOTALL,
 )
 _BARE_ESCAPED_QUOTE = re.compile(r"(?<!\\)\\++([\"'])")
 _RESULT_KEYS = {"tool_use_id", "call_id", "tool_call_id"}
-_RESULT_TYPES = {"tool_result", "tool_use", "function_call", "function_call_output", "tool_call", "mcp_tool_result", "server_tool_use"}
+_RESULT_TYPES = {
+    "tool_result", "tool_use", "function_call", "function_call_output", "tool_call", "mcp_tool_result", "mcp_tool_use", "server_tool_use",
+}  # fmt: skip
 _TEST_KEYS = {"expected", "expect", "expected_output", "output", "outputs", "want", "result", "description", "schema", "url", "errors"}
 
 
@@ -315,6 +318,7 @@ def _scan_json(text: str) -> _Hit | None:
 
 BLOB = 100  # signs: a digest is shorter (SHA-512 is 88), and so is a public key of today (68)
 _STEP = 20
+_BASE64_REASON = "100 signs of base64; put it into a file and say where it is"
 
 
 def _class_of(code: int) -> int:
@@ -350,14 +354,15 @@ def _find_base64(text: str) -> _Hit | None:
                 start = min(start, len(run) - BLOB)
                 if _is_blob(run[start : start + BLOB]):
                     first = reached + start
-                    return _Hit(_nth(classes, first), _nth(classes, first + BLOB - 1) + 1, "100 signs of base64; put it into a file and say where it is")
+                    return _Hit(_nth(classes, first), _nth(classes, first + BLOB - 1) + 1, _BASE64_REASON)
         reached += len(run) + 1
     return None
 
 
 def _is_blob(window: bytes) -> bool:
     """Whether capitals, small letters and digits are mixed as chance mixes them; names, paths and digests are not."""
-    if not (BLOB * 0.18 <= window.count(b"U") <= BLOB * 0.75 and BLOB * 0.15 <= window.count(b"l") and 3 <= window.count(b"d") <= BLOB * 0.4):
+    capitals, small, digits = window.count(b"U"), window.count(b"l"), window.count(b"d")
+    if not (BLOB * 0.18 <= capitals <= BLOB * 0.75 and BLOB * 0.15 <= small and 3 <= digits <= BLOB * 0.4):
         return False
     return sum(map(window.count, _CHANGES)) >= BLOB * 0.42  # chance: 0.6; camelCase: 0.33 at most
 
@@ -398,22 +403,28 @@ _SOURCE_PLACE = re.compile(r":\d|\(\d|[\"']?,? (?:on )?line \d")
 _PATCH_LINE = re.compile(r"[ >|]*+(?:diff |--- |\+\+\+ |rename |copy |Index: |\*\*\* )")
 # Where a file system keeps people's files. Other absolute paths are routes of a service far more often.
 _TOPS = frozenset(
-    "home users root mnt media srv data volumes export net nfs private var storage vol archive backup backups secure workspace workspaces work projects".split()
+    "home users root mnt media srv data volumes export net nfs private var storage vol archive backup backups secure"
+    " workspace workspaces work projects".split()
 )
-_SYSTEM = ("/var/lib/", "/var/log/", "/var/cache/", "/var/folders/", "/var/run/", "/var/tmp/", "/var/www/", "/private/var/", "/private/tmp/", "/private/etc/")
+_SYSTEM = (
+    "/var/lib/", "/var/log/", "/var/cache/", "/var/folders/", "/var/run/", "/var/tmp/", "/var/www/", "/private/var/",
+    "/private/tmp/", "/private/etc/",
+)  # fmt: skip
 _PACKAGES = frozenset(
-    "site-packages dist-packages node_modules .cargo .rustup .venv venv .pyenv .nvm .npm .pnpm-store .cache .local .config .m2 .gradle pkg vendor"
-    " .conda miniconda3 anaconda3 .rbenv .asdf .sdkman .nuget .gem gems .deno .bun appdata library target build dist .git .claude .c2-lattice".split()
+    "site-packages dist-packages node_modules .cargo .rustup .venv venv .pyenv .nvm .npm .pnpm-store .cache .local .config .m2 .gradle"
+    " pkg vendor .conda miniconda3 anaconda3 .rbenv .asdf .sdkman .nuget .gem gems .deno .bun appdata library target build dist .git .claude"
+    " .c2-lattice".split()
 )
 _WINDOWS_SYSTEM = ("windows", "program files", "program", "programdata", "program files (x86)")
 _FOLDERS = 3
+_PATH_REASON = "an absolute path of more than three folders, outside the workspaces; name it from the workspace's top"
 
 
 def _find_path(text: str, roots: Sequence[str]) -> _Hit | None:
     inside = tuple(_slashed(root).rstrip("/") + "/" for root in roots if root.strip("/\\"))
     for start, end in _paths(text):
         if not _is_usual(text, start, end, inside):
-            return _Hit(start, end, "an absolute path of more than three folders, outside the workspaces; name it from the workspace's top")
+            return _Hit(start, end, _PATH_REASON)
     return None
 
 

@@ -176,7 +176,7 @@ def read_ticket(secret: bytes, text: str, now: float) -> Ticket:
         case [str(peer), str(role), str(workspace), str(nonce), float() | int() as expires] if role in ROLES and _is_nonce(nonce):
             pass
         case _:
-            raise Unauthorized("this is no ticket of this broker", code="bad_ticket", hint="the broker's secret mints them; is it the same?")
+            raise Unauthorized("this is no ticket of this broker", code="bad_ticket", hint="is it minted with this broker's secret?")
     if not expires > now:
         raise Unauthorized("this ticket has expired", code="ticket_expired", hint="mint a new one and enrol again")
     return Ticket(peer, role, workspace, nonce, expires)

@@ -51,6 +51,7 @@ class CheckTest(unittest.TestCase):
         self.bad(Param("n", "integer"), MAX_INTEGER + 1, -MAX_INTEGER - 1)
 
     def test_a_loose_integer_of_a_wrong_type_counts_as_not_given(self) -> None:
+        value: object
         for value in ("12", None, 1.5, True, [], 2**60):
             self.good(Param("tokens_used", "integer", loose=True), value, None)
 

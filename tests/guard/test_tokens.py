@@ -90,7 +90,7 @@ class ForgeryTest(unittest.TestCase):
     def refused(self, text: object, read: Callable[[bytes, str, float], object] | None = None, secret: bytes = SECRET) -> None:
         for one, code in ((tokens.read_token, "bad_token"), (tokens.read_ticket, "bad_ticket")) if read is None else ((read, None),):
             with self.assertRaises(Unauthorized, msg=repr(text)) as caught:
-                one(secret, text, NOW)  # type: ignore[operator]
+                one(secret, text, NOW)  # type: ignore[arg-type]
             self.assertIn(caught.exception.code, (code,) if code else ("bad_token", "bad_ticket"))
 
     def test_another_secret_reads_nothing(self) -> None:
@@ -120,6 +120,7 @@ class ForgeryTest(unittest.TestCase):
 
     def test_hostile_input_of_any_kind_is_refused_and_nothing_else_is_raised(self) -> None:
         header = base64.urlsafe_b64encode(b'{"alg":"none","kid":"../../dev/null"}').decode()
+        text: object
         for text in (
             "", ".", "..", "...", "c2t1", "c2t1.", "c2t1..", "c2i1..", f"{header}.e30.", "é", "tökén.a.b", "\ud800", "\0" * 9,
             "c2t1." + "A" * 100_000 + ".x", "c2t1.W10.", "c2t1.%%%.%%%", "Bearer " + token(), None, 7, b"c2t1.W10.x", [], {}, 1e400,
@@ -171,8 +172,10 @@ class ProofTest(unittest.TestCase):
             self.assertFalse(tokens.check_proof(secret, nonce, port, pid, proof))
 
     def test_a_proof_of_any_kind_from_a_stranger_is_merely_false(self) -> None:
+        proof: object
         for proof in (None, "", "é", "\ud800", 7, b"x", [], "0" * 64, "0" * 100_000):
             self.assertFalse(tokens.check_proof(SECRET, NONCE, 7899, 42, proof))
+        pid: object
         for pid in (None, "42", 0, -1, 10**5000, 4.2, [], True):
             self.assertFalse(tokens.check_proof(SECRET, NONCE, 7899, pid, "0" * 64))
 

@@ -25,7 +25,8 @@ from lattice import names
 from lattice.agent import process
 
 Client = namedtuple("Client", "pid started session")
-Wanted = namedtuple("Wanted", "peer role resume ticket named")
+# is_ours: we hold its resume secret, and the process that it was last given to has ended
+Wanted = namedtuple("Wanted", "peer role resume ticket named is_ours", defaults=(False,))
 
 KEEP_S = 30 * 86_400  # a record not used for so long belongs to nobody who comes back
 MAX_RECORDS = 500
@@ -62,16 +63,16 @@ class Identity:
         if spawned:
             role = "architect" if self._ticket.get("role") == "architect" else "worker"
             ticket, self._ticket = self._ticket.get("ticket", ""), {**self._ticket, "ticket": ""}
-            return Wanted(spawned, role, self._resume(spawned, port), ticket, True)
+            return self._known(spawned, role, port, True)._replace(ticket=ticket)
         chosen = settings.peer_id.strip()
         if chosen and not self._peer:
-            return Wanted(names.check_peer_id(chosen), role, self._resume(chosen, port), "", True)
+            return self._known(names.check_peer_id(chosen), role, port, True)
         if self._peer:
-            return Wanted(self._peer, role, self._resume(self._peer, port), "", bool(chosen))
+            return self._known(self._peer, role, port, bool(chosen))
         found = self._of_this_client(port)
         if found:
             role = role if settings.peer_role.strip() else str(found.get("role") or role)
-            return Wanted(str(found["peer"]), role, str(found.get("resume") or ""), "", bool(found.get("named")))
+            return Wanted(str(found["peer"]), role, str(found.get("resume") or ""), "", bool(found.get("named")), bool(found.get("resume")))
         return Wanted(names.new_id(role), role, "", "", False)
 
     def keep(self, peer: str, role: str, resume: str, port: int, named: bool) -> None:
@@ -103,9 +104,10 @@ class Identity:
     def _path(self, peer: str, port: int) -> str:
         return os.path.join(self._folder, f"{peer}@{port}.json")
 
-    def _resume(self, peer: str, port: int) -> str:
+    def _known(self, peer: str, role: str, port: int, named: bool) -> Wanted:  # type: ignore[valid-type]
         record = _read(self._path(peer, port))
-        return str(record.get("resume") or "") if record else ""
+        resume = str(record.get("resume") or "")
+        return Wanted(peer, role, resume, "", named, bool(resume) and not _is_held(record, False))
 
     def _of_this_client(self, port: int) -> dict[str, object]:
         """The newest record of this client whose server has ended."""
@@ -154,11 +156,12 @@ def _is_held(record: dict[str, object], same_client: bool) -> bool:
     pid, started = record.get("pid"), record.get("started")
     if not isinstance(pid, int) or not isinstance(started, str) or pid == os.getpid():
         return False
-    for _ in range(20 if same_client else 1):
-        if not process.is_alive(pid, started):
-            return False
+    give_up = time.monotonic() + (1.0 if same_client else 0.0)
+    while process.is_alive(pid, started):
+        if time.monotonic() >= give_up:
+            return True
         time.sleep(0.05)
-    return True
+    return False
 
 
 def _consume(path: str) -> dict[str, str]:

@@ -29,6 +29,7 @@ PATIENCE_S = 15.0  # a broker starts in well under a second; a client waits a mi
 CALL_S = 10.0
 PROOF_S = 3.0
 BEAT_MS = 3000
+TAKE_UP_S = 5.0  # a beat is missed when it is a second late
 _ENROL_AGAIN = ("not_registered", "token_expired", "bad_token", "token_revoked", "unauthorized")
 
 
@@ -217,15 +218,18 @@ class Link:
 
             self.workspace = git.workspace(self.working_dir)
         key = names.new_key()
-        for _ in range(4):
+        # An id whose last process has ended is ours to take up, but the broker may notice only at the missed beat.
+        patient_until = time.monotonic() + TAKE_UP_S
+        for _ in range(64):
             wanted = self._identity.wanted(self._port)
+            waits = wanted.is_ours and time.monotonic() < patient_until
             ticket = wanted.ticket or mint_ticket(
                 self._read_secret(), peer=wanted.peer, role=wanted.role, workspace=self.workspace, now=time.time()
             )
             body: dict[str, object] = {
                 "id": wanted.peer, "role": wanted.role, "pid": os.getpid(), "working_dir": self.working_dir,
                 "workspace": self.workspace, "process": self.process, "client": self._client_name()[:100],
-                "fallback": wanted.named, "named": wanted.named, "beat_ms": BEAT_MS, "version": VERSION, "idempotency_key": key,
+                "fallback": wanted.named and not waits, "named": wanted.named, "beat_ms": BEAT_MS, "version": VERSION, "idempotency_key": key,
             }  # fmt: skip
             if self._identity.client.pid > 0:
                 body["client_pid"] = self._identity.client.pid
@@ -234,11 +238,16 @@ class Link:
             client = self._borrow()
             try:
                 answer = client.call("POST", "/register", body, {"Authorization": "Ticket " + ticket})
-            except Conflict:
+            except Conflict as refusal:
+                if refusal.code == "ticket_used":
+                    continue  # our own call that was repeated on the way, or a ticket that was handed to us twice
+                key = names.new_key()
+                if waits:
+                    time.sleep(0.1)
+                    continue
                 if wanted.named:
                     raise
                 self._identity.start_anew()  # the session whose id it was still lives
-                key = names.new_key()
                 continue
             except Unauthorized as refusal:
                 if not wanted.ticket or refusal.code == "killed":

@@ -87,7 +87,7 @@ class WhoAmI(unittest.TestCase):
 
     def test_the_same_client_process_is_the_same_peer(self) -> None:
         self.record()
-        self.assertEqual(self.identity().wanted(PORT), module.Wanted("worker-abc123", "worker", "old-secret", "", False))
+        self.assertEqual(self.identity().wanted(PORT), module.Wanted("worker-abc123", "worker", "old-secret", "", False, True))
         self.assertNotEqual(self.identity().wanted(PORT + 1).peer, "worker-abc123", "another broker, another peer")
 
     def test_a_reused_process_id_is_not_the_same_client(self) -> None:

@@ -1,0 +1,205 @@
+"""The broker from outside: found, started once, told from strangers, stopped; with the real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unittest
+from typing import Any
+
+from lattice import daemon
+from lattice import settings as settings_module
+from lattice.errors import Unavailable
+from lattice.guard import tokens
+from tests.agent.scripted import ScriptedBroker, foreign_program
+from tests.running import PYTHON, TOP, Broker, Session, environment, figure, free_port, temporary_home, until
+
+
+class WithHome(unittest.TestCase):
+    def setUp(self) -> None:
+        self.home = self.enterContext(temporary_home())
+
+    def settings(self, **environ: str) -> Any:
+        return settings_module.read(environment(self.home, **environ))
+
+    def secret(self) -> bytes:
+        return tokens.load_secret(os.path.join(self.home, "state"))
+
+
+class Who(WithHome):
+    def test_ours_foreign_and_none_are_told_apart(self) -> None:
+        state = os.path.join(self.home, "state")
+        with ScriptedBroker(state) as broker:
+            self.assertEqual(daemon.probe(broker.port, self.secret()), "ours")
+            self.assertEqual(daemon.probe(broker.port, b"z" * 32), "foreign")
+        self.assertEqual(daemon.probe(free_port(), self.secret()), "none")
+        for answer in (b"", b"hello\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"):
+            with foreign_program(answer) as (port, got):
+                self.assertEqual(daemon.probe(port, self.secret()), "foreign")
+                self.assertNotIn(self.secret(), bytes(got))
+
+    def test_what_takes_a_connection_and_says_nothing_is_silent(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            port = mute.getsockname()[1]
+            self.assertEqual(daemon.look(port, self.secret(), 0.2), "silent")
+            self.assertEqual(daemon.probe(port, self.secret(), 0.2), "foreign")
+
+    def test_the_port_is_the_settings_then_a_running_brokers_then_7899(self) -> None:
+        self.assertEqual(daemon.find(self.settings(C2_LATTICE_PORT="4711")), 4711)
+        self.assertEqual(daemon.find(self.settings()), 7899)
+        state = os.path.join(self.home, "state")
+        with ScriptedBroker(state) as broker:
+            for number, (port, started) in enumerate(((broker.port, 1.0), (free_port(), 2.0))):
+                with open(settings_module.broker_file(state, port), "w", encoding="utf-8") as file:
+                    json.dump({"port": port, "started_at": started, "database": f"x{number}", "pid": 1}, file)
+            self.assertEqual(daemon.find(self.settings()), broker.port, "a card whose broker is gone is passed over")
+
+
+class Start(WithHome):
+    def test_a_foreign_program_on_the_port_is_named_and_nothing_is_started(self) -> None:
+        with foreign_program(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}") as (port, got):
+            with self.assertRaises(Unavailable) as caught:
+                daemon.start(self.settings(C2_LATTICE_PORT=str(port)))
+            self.assertEqual(caught.exception.code, "foreign_program")
+            self.assertIn(str(port), caught.exception.message)
+            self.assertNotIn(self.secret(), bytes(got))
+        self.assertFalse(os.path.exists(os.path.join(self.home, "state", "broker.log")))
+
+    def test_it_is_started_detached_found_again_and_stopped(self) -> None:
+        settings = self.settings(C2_LATTICE_PORT=str(free_port()))
+        port = daemon.start(settings)
+        self.assertEqual(port, settings.port)
+        self.assertEqual(daemon.start(settings), port, "it runs already")
+        card = settings_module.running_brokers(settings.home)[0]
+        pid = int(str(card["pid"]))
+        self.assertEqual(os.getsid(pid), pid, "a session of its own")
+        self.assertEqual(self.settings().port, 0)
+        self.assertEqual(daemon.find(self.settings()), port, "found without being told")
+        self.assertEqual(os.stat(os.path.join(settings.home, "broker.log")).st_mode & 0o777, 0o600)
+        self.assertTrue(daemon.stop(port, self.secret()))
+        self.assertFalse(daemon.stop(port, self.secret()))
+        until(lambda: not os.path.exists(f"/proc/{pid}"), "it is gone, and no zombie")
+
+    def test_a_session_with_blocked_signals_starts_a_broker_that_hears_them(self) -> None:
+        settings = self.settings(C2_LATTICE_PORT=str(free_port()))
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        try:
+            port = daemon.start(settings)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        os.kill(int(str(settings_module.running_brokers(settings.home)[0]["pid"])), signal.SIGTERM)
+        until(lambda: daemon.probe(port, self.secret()) == "none", "SIGTERM ends it")
+
+    def test_many_sessions_at_once_start_one_broker_and_all_enrol(self) -> None:
+        port, count = str(free_port()), figure(8, 40, 200)
+        sessions = [Session(self.home, C2_LATTICE_PORT=port, PEER_ID=f"s{number}") for number in range(count)]
+        for session in sessions:
+            self.addCleanup(session.close)
+        asked = []
+        for session in sessions:
+            session.ask("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}})
+            asked.append(session.ask("tools/call", {"name": "list_peers", "arguments": {}}))
+        ids = set()
+        for session, id in zip(sessions, asked, strict=True):
+            result = session.answer(id, 60)["result"]
+            self.assertFalse(result.get("isError"), result)
+            ids.add(result["structuredContent"]["your_id"])
+        self.assertEqual(ids, {f"s{number}" for number in range(count)})
+        self.assertEqual(len(settings_module.running_brokers(os.path.join(self.home, "state"))), 1)
+        peers = sessions[0].call("list_peers")["peers"]
+        self.assertEqual(len(peers), count - 1)
+
+
+class Lives(WithHome):
+    """One session through what happens to its broker."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.broker = self.enterContext(Broker(self.home))
+        self.session = self.enterContext(Session(self.home, C2_LATTICE_PORT=str(self.broker.port), PEER_ID="alice"))
+        self.session.initialize()
+
+    def test_a_killed_broker_is_replaced_within_the_call(self) -> None:
+        self.session.call("set_memory", key="k", value="before")
+        self.broker.kill()
+        self.assertEqual(self.session.call("get_memory", key="k")["value"], "before")
+        self.assertEqual(self.session.call("list_peers")["your_id"], "alice")
+
+    def test_calls_while_the_broker_restarts_are_neither_lost_nor_doubled(self) -> None:
+        self.session.call("list_peers")
+        done = threading.Event()
+
+        def restart() -> None:
+            while not done.wait(0.25):
+                self.broker.kill()
+                self.broker.start()
+
+        made = []
+        thread = threading.Thread(target=restart, daemon=True)
+        thread.start()
+        try:
+            for number in range(figure(60, 1000)):
+                made.append(self.session.call("create_task", title=f"t{number}")["task_id"])
+        finally:
+            done.set()
+            thread.join(20)
+        self.assertEqual(len(set(made)), len(made))
+        tasks = self.broker.person().get("/tasks?limit=1000")["tasks"]
+        self.assertEqual(sorted(task["title"] for task in tasks), sorted(f"t{number}" for number in range(len(made))))
+
+    def test_a_stopped_broker_is_not_started_by_a_session_that_only_beats(self) -> None:
+        self.session.call("list_peers")
+        self.broker.stop()
+        self.session.request("tools/list")
+        time.sleep(0.5)  # several beats' worth of trying: it begins with 0.1 s between two
+        self.assertEqual(daemon.probe(self.broker.port, self.secret()), "none")
+
+    def test_a_frozen_broker_is_waited_for_and_is_not_called_foreign(self) -> None:
+        self.session.call("list_peers")
+        self.broker.freeze()
+        id = self.session.ask("tools/call", {"name": "list_peers", "arguments": {}})
+        timer = threading.Timer(1.0, self.broker.thaw)
+        timer.start()
+        self.assertFalse(self.session.answer(id)["result"].get("isError"))
+        timer.join()
+
+    def test_mail_taken_by_a_process_that_is_killed_comes_back_marked(self) -> None:
+        self.session.call("list_peers")
+        self.broker.person().post("/send", {"recipient_id": "alice", "category": "finding", "content": "keep me"})
+        first = until(lambda: self.session.call("check_messages")["messages"], "the mail")
+        self.session.kill()
+        with Session(self.home, C2_LATTICE_PORT=str(self.broker.port), PEER_ID="alice") as again:
+            again.initialize()
+            second = until(lambda: again.call("check_messages")["messages"], "it comes back")
+        self.assertEqual(second[0]["id"], first[0]["id"])
+        self.assertTrue(second[0]["redelivered"])
+
+    def test_mail_that_was_proven_does_not_come_back(self) -> None:
+        self.session.call("list_peers")
+        message = self.broker.person().post("/send", {"recipient_id": "alice", "category": "finding", "content": "once"})
+        until(lambda: self.session.call("check_messages")["messages"], "the mail")
+        self.assertNotIn("waiting", self.session.call("list_peers"), "taken mail waits no more")
+        time.sleep(0.25)  # what the proof needs between the flush and the next call
+        self.session.call("list_peers")
+        receipts = f"/receipts/{message['message_id']}"
+        until(lambda: '"read"' in json.dumps(self.broker.person().get(receipts)), "the broker knows that it was read")
+        self.session.kill()
+        with Session(self.home, C2_LATTICE_PORT=str(self.broker.port), PEER_ID="alice") as again:
+            again.initialize()
+            self.assertEqual(again.call("check_messages")["messages"], [])
+
+
+class Script(unittest.TestCase):
+    def test_the_script_runs_isolated_from_any_folder(self) -> None:
+        done = subprocess.run([*PYTHON, os.path.join(TOP, "mcp_server.py")], input=b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n',
+                              capture_output=True, cwd="/", timeout=20, check=False)  # fmt: skip
+        self.assertEqual((done.returncode, json.loads(done.stdout)["result"], done.stderr), (0, {}, b""))
+
+
+if __name__ == "__main__":
+    unittest.main()

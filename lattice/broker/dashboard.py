@@ -526,9 +526,11 @@ def _sparkline(view: _View) -> list[int]:
     """Writes per quarter of an hour of the whole broker, oldest first: by bisection, so that a long log costs no more than a short one."""
     ends = view.tx.one("SELECT COALESCE(MIN(seq), 1) AS first, COALESCE(MAX(seq), 0) AS last FROM events")
     assert ends is not None  # an aggregate always answers a row
-    marks = [_first_seq_at(view.tx, view.now - BUCKET_S * (BUCKETS - index), ends["first"], ends["last"]) for index in range(BUCKETS)]
-    marks.append(ends["last"] + 1)
-    return [max(0, later - earlier) for earlier, later in zip(marks, marks[1:])]
+    marks = [ends["first"]]
+    for index in range(BUCKETS):  # each mark lies at or after the one before it
+        marks.append(_first_seq_at(view.tx, view.now - BUCKET_S * (BUCKETS - index), marks[-1], ends["last"]))
+    marks = [*marks[1:], ends["last"] + 1]
+    return [max(0, later - earlier) for earlier, later in zip(marks, marks[1:], strict=False)]
 
 
 def _first_seq_at(tx: Tx, at: float, low: int, high: int) -> int:

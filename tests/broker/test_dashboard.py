@@ -47,8 +47,9 @@ class OfABroker(unittest.TestCase):
 
     def task(self, caller: Caller, title: str, *needs: int, priority: str = "medium", run_id: str | None = None) -> int:
         made = self.write(
-            tasks.create, caller, title=title, description="", priority=priority, blocked_by=list(needs), run_id=run_id, needs_review=False, tasks=None
-        )
+            tasks.create, caller, title=title, description="", priority=priority, blocked_by=list(needs), run_id=run_id,
+            needs_review=False, tasks=None,
+        )  # fmt: skip
         return int(made["task_id"])
 
     def finish(self, caller: Caller, task_id: int) -> None:
@@ -144,7 +145,8 @@ class WhatIsShown(OfABroker):
 
     def test_open_tasks_beyond_the_bound_are_counted(self) -> None:
         arch = self.enrol("arch", "architect")
-        batch = [{"title": f"t{number}", "description": "", "priority": "medium", "blocked_by": [], "needs_review": False} for number in range(210)]
+        one = {"description": "", "priority": "medium", "blocked_by": [], "needs_review": False}
+        batch = [{"title": f"t{number}", **one} for number in range(210)]
         self.write(tasks.create_batch, arch, tasks=batch, run_id=None)
         shown = self.shown()
         self.assertEqual((dashboard.MAX_OPEN_TASKS, 10), (len(shown["tasks"]), shown["more"]["tasks"]))
@@ -155,8 +157,9 @@ class WhatIsShown(OfABroker):
         after_one, after_both = self.task(arch, "after one", first), self.task(arch, "after both", first, second)
         self.finish(arch, first)
         found = {task["id"]: task for task in self.shown()["tasks"]}
-        self.assertEqual((True, [first], []), (found[after_one]["claimable"], found[after_one]["depends_on"], found[after_one]["waits_for"]))
-        self.assertEqual((False, [second]), (found[after_both]["claimable"], found[after_both]["waits_for"]))
+        free, waiting = found[after_one], found[after_both]
+        self.assertEqual((True, [first], []), (free["claimable"], free["depends_on"], free["waits_for"]))
+        self.assertEqual((False, [second]), (waiting["claimable"], waiting["waits_for"]))
 
     def test_a_peer_shows_its_task_locks_mail_git_state_and_last_beat(self) -> None:
         arch, w1 = self.enrol("arch", "architect"), self.enrol("w1")
@@ -207,7 +210,8 @@ class WhatIsShown(OfABroker):
         seqs = [line["seq"] for line in shown["log"]]
         self.assertEqual(sorted(seqs, reverse=True), seqs)
         self.assertEqual("set_summary", shown["log"][0]["op"])
-        self.assertEqual((24, len(seqs) + 1), (len(shown["sparkline"]), sum(shown["sparkline"])))  # one more: the person's own, of no workspace
+        # One more than the workspace's lines: the person's own, of no workspace.
+        self.assertEqual((24, len(seqs) + 1), (len(shown["sparkline"]), sum(shown["sparkline"])))
         self.assertEqual([1, 1], [shown["sparkline"][-1], shown["sparkline"][-5]])
 
     def test_an_empty_broker_is_shown_as_empty(self) -> None:
@@ -235,7 +239,10 @@ class ThePageItself(unittest.TestCase):
             self.text = file.read()
 
     def test_it_makes_no_markup_from_text_and_has_no_inline_handler(self) -> None:
-        forbidden = r"innerHTML|insertAdjacentHTML|outerHTML|document\.write|\beval\b|new Function|<[^>]*\son[a-z]+\s*=|setAttribute\(\"on|srcdoc|javascript:|DOMParser|\bstyle="
+        forbidden = (
+            r"innerHTML|insertAdjacentHTML|outerHTML|document\.write|\beval\b|new Function|<[^>]*\son[a-z]+\s*="
+            r"|setAttribute\(\"on|srcdoc|javascript:|DOMParser|\bstyle="
+        )
         self.assertEqual([], re.findall(forbidden, self.text))
 
     def test_it_asks_no_other_origin(self) -> None:
@@ -252,7 +259,8 @@ class ThePageItself(unittest.TestCase):
         body, headers = Page(os.path.join(TOP, "dashboard.html")).answer()
         said = dict(headers)["Content-Security-Policy"]
         self.assertRegex(said, r"script-src 'sha256-[A-Za-z0-9+/]{43}='; style-src 'sha256-[A-Za-z0-9+/]{43}=';")
-        for part in ("default-src 'none'", "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"):
+        closed = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+        for part in ("default-src 'none';", "connect-src 'self';", closed):
             self.assertIn(part, said)
         self.assertEqual("no-referrer", dict(headers)["Referrer-Policy"])
         self.assertEqual(self.text, body.decode())

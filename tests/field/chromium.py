@@ -115,7 +115,8 @@ class Browser:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             payload = None if method == "GET" else json.dumps(body or {})
-            connection.request(method, path if whole_path else f"/session/{self.session}{path}", payload, {"Content-Type": "application/json"})
+            where = path if whole_path else f"/session/{self.session}{path}"
+            connection.request(method, where, payload, {"Content-Type": "application/json"})
             value = json.loads(connection.getresponse().read())["value"]
         finally:
             connection.close()

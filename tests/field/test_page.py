@@ -82,7 +82,7 @@ PAYLOADS = (
 
 
 class OnThePage(unittest.TestCase):
-    """One Chromium for the class (it starts in a second), a broker and storage of its own for each test (another port is another origin)."""
+    """One Chromium for the class; for each test a broker of its own, and so a storage of its own: another port is another origin."""
 
     browser: ClassVar[Browser]
 
@@ -176,7 +176,8 @@ class SigningIn(OnThePage):
         self.browser.wait_for_text("worker-fe", within="#peers")
         self.browser.wait_for_text("Actions need a new sign-in", within="#viewer")
         self.assertNotIn("Pause", self.browser.text())
-        self.assertEqual(["", True], self.browser.run("return [sessionStorage.getItem('c2-lattice action ' + location.host) || '', localStorage.length > 0]"))
+        kept = self.browser.run("return [Object.keys(sessionStorage).join(), Object.keys(localStorage).join()]")
+        self.assertEqual(["", f"c2-lattice viewer 127.0.0.1:{self.broker.port}"], kept)
         self.assertEqual("", self.browser.run("return document.cookie"))
         self.assert_well_behaved()
 
@@ -184,7 +185,8 @@ class SigningIn(OnThePage):
         self.enrol("worker-fe")
         self.sign_in()
         self.browser.wait_for_text("worker-fe")
-        self.browser.run("for (const store of [localStorage, sessionStorage]) for (const key of Object.keys(store)) if (!key.endsWith('workspace')) store.setItem(key, 'v1.bad')")
+        spoil = "for (const store of [localStorage, sessionStorage]) for (const key of Object.keys(store)) store.setItem(key, 'v1.bad')"
+        self.browser.run(spoil)
         self.browser.go(self.home)
         self.browser.wait_for_text("c2-lattice page", within="#door")
         self.assertNotIn("worker-fe", self.browser.run("return document.body.textContent"))
@@ -340,7 +342,8 @@ class Acting(OnThePage):
         self.sign_in()
         self.browser.wait_for_text("stuck", within="#attention")
         nameless = self.browser.run(
-            "return [...document.querySelectorAll('button, input, select, textarea, a')].filter((one) => one.checkVisibility({visibilityProperty: true, contentVisibilityAuto: true})"
+            "return [...document.querySelectorAll('button, input, select, textarea, a')].filter((one) =>"
+            " one.checkVisibility({visibilityProperty: true, contentVisibilityAuto: true})"
             " && !(one.innerText || '').trim() && !one.labels?.length && !one.getAttribute('aria-label')).map((one) => one.outerHTML)"
         )
         self.assertEqual([], nameless)
@@ -373,7 +376,8 @@ class Payloads(OnThePage):
         refused = 0
         for number, text in enumerate(PAYLOADS):
             peer.post("/summary", {"summary": text})
-            peer.post("/heartbeat", {"id": "worker-fe", "git_branch": text, "git_dirty_files": [text, "a.py"], "git_last_commit": text, "activity": text})
+            git = {"git_branch": text, "git_dirty_files": [text, "a.py"], "git_last_commit": text}
+            peer.post("/heartbeat", {"id": "worker-fe", "activity": text, **git})
             task = peer.post("/tasks", {"title": text, "description": text, "run_id": run})["task_id"]
             peer.post("/memory", {"key": f"{number} {text}"[:250], "value": text})
             peer.post("/lock", {"file_path": text, "reason": text[:150]})
@@ -403,11 +407,11 @@ class Payloads(OnThePage):
         self.assertGreater(first, 0)
         for opener in ("#task-list .title", "#run-list .title", "#mail-list button.small", "#memory-list .plain"):
             if self.browser.run("const one = document.querySelector(arguments[0]); if (one) one.click(); return Boolean(one)", opener):
-                self.browser.wait("return document.getElementById('dialog').open && !document.getElementById('dialog').innerText.includes('asking')")
+                self.browser.wait("const box = document.getElementById('dialog'); return box.open && !box.innerText.includes('asking')")
                 self.browser.press("\ue00c")
         for details in (True, False):
             self.browser.run("for (const one of document.querySelectorAll('details')) one.open = arguments[0]", details)
-        self.browser.run("for (const one of document.querySelectorAll('#page *')) one.dispatchEvent(new MouseEvent('mouseover', {bubbles: false}))")
+        self.browser.run("for (const one of document.querySelectorAll('#page *')) one.dispatchEvent(new MouseEvent('mouseover'))")
         time.sleep(2.5)  # one more round of the page
         self.assertEqual([], self.browser.run("return [...document.querySelectorAll('script')].slice(1).map((one) => one.outerHTML)"))
         strange = "img, iframe, object, embed, video, audio, base, link:not([rel=icon]), style:not(head style), marquee, math, template"
@@ -441,7 +445,8 @@ class AFullPage(OnThePage):
         }  # fmt: skip
         for where, text in seen.items():
             self.browser.wait_for_text(text, within=where)
-        self.assertRegex(self.browser.run("return document.querySelector('header').innerText"), re.compile(r"Peers\s+2.*Tasks\s+2", re.DOTALL))
+        header = self.browser.run("return document.querySelector('header').innerText")
+        self.assertRegex(header, re.compile(r"Peers\s+2.*Tasks\s+2", re.DOTALL))
         self.browser.click("Whole text and 1 older version", within="#memory")
         self.browser.wait_for_text("kept 24 h", within="#dialog")
         self.browser.press("\ue00c")

@@ -3,10 +3,9 @@
 import os
 import sys
 
-if sys.version_info < (3, 11):
-    sys.exit("c2-lattice needs Python 3.11 or newer; this is %d.%d (%s)" % (sys.version_info[0], sys.version_info[1], sys.executable))
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+if sys.version_info < (3, 11):  # noqa: UP036  this line is for the older ones
+    sys.exit("c2-lattice needs Python 3.11 or newer; this is " + sys.version.split()[0] + " at " + sys.executable)
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # -I leaves our own folder out
 
 from lattice.cli.launch import main
 

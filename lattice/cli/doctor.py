@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if any(finding.state == "WRONG" for finding in findings) else 0
 
 
-def examine(chosen: settings.Settings, environ: Mapping[str, str]) -> list[Finding]:  # type: ignore[valid-type]
+def examine(chosen, environ: Mapping[str, str]) -> list[Finding]:  # type: ignore[no-untyped-def]
     """Every finding, in an order in which the first wrong one is the one to mend first."""
     looks: tuple[Callable[[], list[Finding]], ...] = (
         _python,
@@ -103,7 +103,7 @@ def _database(path: str) -> list[Finding]:
     return found
 
 
-def _broker(chosen: settings.Settings) -> list[Finding]:  # type: ignore[valid-type]
+def _broker(chosen) -> list[Finding]:  # type: ignore[no-untyped-def]
     line = f"broker: {status.broker_line(chosen)}"
     try:
         there, port, _ = status.look(chosen)

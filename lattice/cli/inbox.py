@@ -30,9 +30,10 @@ def take(door: Door, as_json: bool) -> int:
         was_shown = not door.is_person or sys.stdout.isatty()
     finally:
         if receipts:
+            said: dict[str, object] = {"receipts": receipts, "idempotency_key": names.new_key()}
             if was_shown:
-                door.call("POST", "/inbox/ack", {"receipts": receipts, "proof": "shown by the command line", "idempotency_key": names.new_key()})
+                door.call("POST", "/inbox/ack", {**said, "proof": "shown by the command line"})
             else:
                 reason = "the output was no terminal" if door.is_person else "the output was closed"
-                door.call("POST", "/inbox/return", {"receipts": receipts, "reason": reason, "idempotency_key": names.new_key()})
+                door.call("POST", "/inbox/return", {**said, "reason": reason})
     return 0

@@ -23,19 +23,22 @@ def main(argv: list[str] | None = None) -> int:
     asked = _parse(argv)
     environ = dict(os.environ)
     try:
-        chosen = settings.read(environ)
-        project = _project(asked.project)
-        if asked.status:
-            return _status(chosen, environ, project)
-        if asked.uninstall:
-            return _uninstall(chosen.home, environ, project, asked.dry_run)
-        return _install(chosen.home, environ, project, asked.dry_run)
+        return _run(asked, settings.read(environ), environ)
     except settings.BadSetting as problem:
         return fail(str(problem), 2)
     except Refused as problem:
         return fail(str(problem), 1)
     except OSError as problem:
         return fail(f"{problem.filename}: {problem.strerror}" if problem.filename else str(problem), 1)
+
+
+def _run(asked: argparse.Namespace, chosen, environ: Mapping[str, str]) -> int:  # type: ignore[no-untyped-def]
+    project = _project(asked.project)
+    if asked.status:
+        return _status(chosen, environ, project)
+    if asked.uninstall:
+        return _uninstall(chosen.home, environ, project, asked.dry_run)
+    return _install(chosen.home, environ, project, asked.dry_run)
 
 
 def adapters(environ: Mapping[str, str], home: str, *, all_of_them: bool = False) -> list[Adapter]:
@@ -86,7 +89,8 @@ def _uninstall(home: str, environ: Mapping[str, str], project: str, dry_run: boo
         said += [f"{adapter.title}: {sentence}" for sentence in done]
         found = adapter.find(project)
         if found.entry is not None and not dry_run:
-            said.append(f"{adapter.title}: {NAME} in {found.file} points to {' '.join(found.entry.args) or found.entry.command}: not ours, left alone")
+            where = " ".join(found.entry.args) or found.entry.command
+            said.append(f"{adapter.title}: {NAME} in {found.file} points to {where}: not ours, left alone")
     if not project:
         said += bin_command.uninstall(environ, home, dry_run=dry_run)
     if dry_run:
@@ -104,7 +108,7 @@ def _uninstall(home: str, environ: Mapping[str, str], project: str, dry_run: boo
     return 0
 
 
-def _status(chosen: settings.Settings, environ: Mapping[str, str], project: str) -> int:  # type: ignore[valid-type]
+def _status(chosen, environ: Mapping[str, str], project: str) -> int:  # type: ignore[no-untyped-def]
     is_registered = False
     for adapter in adapters(environ, chosen.home):
         found = adapter.find(project)
@@ -153,7 +157,9 @@ def _project(asked: str | None) -> str:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="install.py", description="Register c2-lattice with Claude Code and write the c2-lattice command.")
+    parser = argparse.ArgumentParser(
+        prog="install.py", description="Register c2-lattice with Claude Code and write the c2-lattice command."
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--status", action="store_true", help="what is registered and installed; changes nothing")
     what.add_argument("--uninstall", action="store_true", help="take everything out again")

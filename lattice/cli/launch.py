@@ -45,11 +45,11 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _run(asked: argparse.Namespace, chosen: settings.Settings, environ: Mapping[str, str]) -> int:  # type: ignore[valid-type]
+def _run(asked: argparse.Namespace, chosen, environ: Mapping[str, str]) -> int:  # type: ignore[no-untyped-def]
     if asked.demo:
         from lattice.cli import demo
 
-        return demo.run(chosen, asked.keep)
+        return int(demo.run(chosen, asked.keep, asked.no_browser))
     if asked.status:
         return _status(chosen, environ)
     if asked.architect is not None:
@@ -65,7 +65,7 @@ def _run(asked: argparse.Namespace, chosen: settings.Settings, environ: Mapping[
     return 0
 
 
-def _start(chosen: settings.Settings, environ: Mapping[str, str], no_browser: bool) -> None:  # type: ignore[valid-type]
+def _start(chosen, environ: Mapping[str, str], no_browser: bool) -> None:  # type: ignore[no-untyped-def]
     settings.make_home(chosen.home)
     secret = load_secret(chosen.home, chosen.secret)
     was_there = daemon.probe(daemon.find(chosen), secret) == "ours"
@@ -85,13 +85,13 @@ def _start(chosen: settings.Settings, environ: Mapping[str, str], no_browser: bo
     print(f"        http://127.0.0.1:{port}/dashboard (typed, it shows how to sign in)", flush=True)
 
 
-def _say_other_database(chosen: settings.Settings, port: int) -> None:  # type: ignore[valid-type]
+def _say_other_database(chosen, port: int) -> None:  # type: ignore[no-untyped-def]
     for card in settings.running_brokers(chosen.home):
         if card.get("port") == port and card.get("database") not in (None, chosen.db):
             print(f"        it serves {card['database']}, not {chosen.db}; another database needs another --port")
 
 
-def _offer_registration(chosen: settings.Settings, environ: Mapping[str, str]) -> None:  # type: ignore[valid-type]
+def _offer_registration(chosen, environ: Mapping[str, str]) -> None:  # type: ignore[no-untyped-def]
     for adapter in install.adapters(environ, chosen.home):
         print(f"{adapter.title}: {install.registration(adapter)}", flush=True)
         if adapter.find().entry is not None or adapter.find().problem:
@@ -111,7 +111,7 @@ def _offer_registration(chosen: settings.Settings, environ: Mapping[str, str]) -
                 print(f"        {problem}")
 
 
-def _stop(chosen: settings.Settings) -> None:  # type: ignore[valid-type]
+def _stop(chosen) -> None:  # type: ignore[no-untyped-def]
     """Stop the broker of the port, and whichever other one of ours serves the database."""
     there, port, secret = status.look(chosen)
     ports = [port] if there == "ours" else []
@@ -128,7 +128,7 @@ def _stop(chosen: settings.Settings) -> None:  # type: ignore[valid-type]
         print("broker: none was running")
 
 
-def _set_aside(chosen: settings.Settings) -> None:  # type: ignore[valid-type]
+def _set_aside(chosen) -> None:  # type: ignore[no-untyped-def]
     """Move the database away, whole: the file, its log and its index belong together."""
     files = [chosen.db + end for end in DATABASE_FILES if os.path.lexists(chosen.db + end)]
     if not files:
@@ -139,7 +139,7 @@ def _set_aside(chosen: settings.Settings) -> None:  # type: ignore[valid-type]
     os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
     lock = Exclusive(chosen.db + ".lock")
     if not lock.acquire(2.0):
-        raise Unavailable(f"{chosen.db} is in use by another broker; nothing was moved", hint="stop that one first: launch.py --stop, with its --port")
+        raise Unavailable(f"{chosen.db} is in use by another broker; nothing was moved", hint="stop that one first (--stop --port N)")
     try:
         folder = _new_folder(folder)
         # The log first: a database without its log would be an older state that looks whole.
@@ -171,7 +171,7 @@ def _move(source: str, target: str) -> None:
     os.chmod(target, 0o600)
 
 
-def _status(chosen: settings.Settings, environ: Mapping[str, str]) -> int:  # type: ignore[valid-type]
+def _status(chosen, environ: Mapping[str, str]) -> int:  # type: ignore[no-untyped-def]
     there, port, _ = status.look(chosen)
     print(f"broker: {status.broker_line(chosen)}")
     for adapter in install.adapters(environ, chosen.home):
@@ -188,7 +188,7 @@ def _status(chosen: settings.Settings, environ: Mapping[str, str]) -> int:  # ty
     return 0
 
 
-def _seat(chosen: settings.Settings, environ: Mapping[str, str], peer: str) -> int:  # type: ignore[valid-type]
+def _seat(chosen, environ: Mapping[str, str], peer: str) -> int:  # type: ignore[no-untyped-def]
     there, port, _ = status.look(chosen)
     if there != "ours":
         return install.fail(f"the broker is {status.broker_line(chosen)}", 3)

@@ -139,7 +139,8 @@ def _help(words: list[str]) -> int:
     lines += [f"  {name.ljust(18)} {verbs.find(name).operation.doc}" for name in verbs.SHORT]  # type: ignore[union-attr]
     lines += ["", "every operation:"]
     lines += [f"  {name.ljust(18)} {verbs.find(name).operation.doc}" for name in verbs.all_verbs()]  # type: ignore[union-attr]
-    lines += ["", "Inside a coding session you are that session's peer, outside the person.", "Exit status: 0 done, 1 refused, 2 wrong line, 3 no broker, 4 not known to it."]
+    lines += ["", "Inside a coding session you are that session's peer, outside the person."]
+    lines += ["Exit status: 0 done, 1 refused, 2 wrong line, 3 no broker, 4 not known to it."]
     print("\n".join(lines))
     return DONE
 

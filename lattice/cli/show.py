@@ -112,7 +112,14 @@ def _tasks(answer: Answer, you: str) -> str:
     for row in rows:
         if isinstance(row, dict):
             row["state"] = "free" if row.get("claimable") else "waiting" if row.get("status") == "pending" else row.get("status")
-    columns = (("id", "TASK"), ("state", "STATE"), ("priority", "PRIORITY"), ("assigned_to", "BY"), ("blocked_by", "AFTER"), ("title", "TITLE"))
+    columns = (
+        ("id", "TASK"),
+        ("state", "STATE"),
+        ("priority", "PRIORITY"),
+        ("assigned_to", "BY"),
+        ("blocked_by", "AFTER"),
+        ("title", "TITLE"),
+    )
     return table(rows, columns)
 
 
@@ -134,7 +141,8 @@ def _locks(answer: Answer, you: str) -> str:
 
 def _memory(answer: Answer, you: str) -> str:
     if isinstance(answer.get("value"), str):
-        head = ", ".join(f"{name} {cell(answer[name])}" for name in ("type", "confidence", "version", "peer_id", "updated_at") if answer.get(name))
+        stamps = ("type", "confidence", "version", "peer_id", "updated_at")
+        head = ", ".join(f"{name} {cell(answer[name])}" for name in stamps if answer.get(name))
         return f"{cell(answer.get('key'))} ({head})\n{body(answer['value'])}"
     rows = _rows(answer, "memory") or _rows(answer, "history")
     columns = (("key", "KEY"), ("type", "TYPE"), ("version", "VERSION"), ("peer_id", "BY"), ("value", "VALUE"))

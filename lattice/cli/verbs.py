@@ -23,7 +23,7 @@ from lattice.web.client import query, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from lattice.contract.params import Param
 
@@ -76,11 +76,12 @@ SHORT = {
     "kill": ("kill_peer", None, {}),
 }
 
+
 class Usage(Exception):
     """The line is not one we understand; the message says what is wrong with it."""
 
 
-def find(word: str) -> Verb | None:  # type: ignore[valid-type]
+def find(word: str) -> Verb | None:
     """The verb of this word; None when there is none."""
     if word in SHORT:
         name, positional, given = SHORT[word]
@@ -97,9 +98,9 @@ def all_verbs() -> list[str]:
     return [operation.name.replace("_", "-") for operation in OPERATIONS if "cli" in operation.surfaces]
 
 
-def slots(operation) -> dict[str, Slot]:  # type: ignore[no-untyped-def,valid-type]
+def slots(operation) -> dict[str, Slot]:  # type: ignore[no-untyped-def]
     """What the line may give, by the field's name."""
-    found: dict[str, Slot] = {}  # type: ignore[valid-type]
+    found: dict[str, Slot] = {}
     for param in operation.params:
         if param.identity or param.only == "mcp" or param.name in HIDDEN or param.name in HIDDEN_OF.get(operation.name, ()):
             continue
@@ -111,7 +112,7 @@ def slots(operation) -> dict[str, Slot]:  # type: ignore[no-untyped-def,valid-ty
     return found
 
 
-def parse(verb: Verb, words: list[str]) -> dict[str, object]:  # type: ignore[valid-type]
+def parse(verb: Verb, words: list[str]) -> dict[str, object]:
     """The values of the operation, checked. Usage."""
     known = slots(verb.operation)
     ordered = list(verb.positional)
@@ -126,9 +127,7 @@ def parse(verb: Verb, words: list[str]) -> dict[str, object]:  # type: ignore[va
             if slot.param.kind == "flag" and not joined:
                 text = "false" if word.startswith("--no-") else "true"
             elif not joined:
-                text = next(rest, None)
-                if text is None:
-                    raise Usage(f"{word} needs a value")
+                text = _next(rest, word)
             _set(given, name, slot, text)
         elif options and len(word) > 1 and word[0] == "-" and not word[1:].isdigit():
             raise Usage(f"no option {word}; options have two dashes, and -- ends them")
@@ -142,7 +141,7 @@ def parse(verb: Verb, words: list[str]) -> dict[str, object]:  # type: ignore[va
     return _checked(verb.operation, known, given)
 
 
-def call_of(operation, values: Mapping[str, object], *, base: str = "", tmux: str = "") -> Call:  # type: ignore[no-untyped-def,valid-type]
+def call_of(operation, values: Mapping[str, object], *, base: str = "", tmux: str = "") -> Call:  # type: ignore[no-untyped-def]
     """The request that carries the values. A write gets a fresh idempotency key; paths get their base, a spawn our TMUX."""
     sent: dict[str, object] = _without_gaps(values)  # type: ignore[assignment]
     for ours, theirs in ON_THE_WIRE.get(operation.name, {}).items():
@@ -162,7 +161,7 @@ def call_of(operation, values: Mapping[str, object], *, base: str = "", tmux: st
     return Call(operation, values, "POST", path, sent)
 
 
-def usage(verb: Verb) -> str:  # type: ignore[valid-type]
+def usage(verb: Verb) -> str:
     """One verb in full: its line, its sentence, its options."""
     known = slots(verb.operation)
     required = {name for name, slot in known.items() if _is_required(verb, slot)}
@@ -188,15 +187,22 @@ def _order(operation) -> tuple[str, ...]:  # type: ignore[no-untyped-def]
     return tuple(name for name, slot in slots(operation).items() if slot.param.required and _outer(operation, slot).required)
 
 
-def _outer(operation, slot: Slot) -> Param:  # type: ignore[no-untyped-def,valid-type]
-    return next(param for param in operation.params if param.name == (slot.inside or slot.param.name))
+def _outer(operation, slot: Slot) -> Param:  # type: ignore[no-untyped-def]
+    found: Param = next(param for param in operation.params if param.name == (slot.inside or slot.param.name))
+    return found
 
 
-def _is_required(verb: Verb, slot: Slot) -> bool:  # type: ignore[valid-type]
+def _is_required(verb: Verb, slot: Slot) -> bool:
     return bool(slot.param.required and _outer(verb.operation, slot).required and slot.param.name not in verb.given)
 
 
-def _slot(known: dict[str, Slot], name: str, word: str) -> tuple[str, Slot]:  # type: ignore[valid-type]
+def _next(rest: Iterator[str], word: str) -> str:
+    for text in rest:
+        return text
+    raise Usage(f"{word} needs a value")
+
+
+def _slot(known: dict[str, Slot], name: str, word: str) -> tuple[str, Slot]:
     if name in known:
         return name, known[name]
     if name.startswith("no_") and name[3:] in known and known[name[3:]].param.kind == "flag":
@@ -205,7 +211,7 @@ def _slot(known: dict[str, Slot], name: str, word: str) -> tuple[str, Slot]:  # 
     raise Usage(f"no option {word.partition('=')[0]} here; there are: {said}")
 
 
-def _set(given: dict[str, object], name: str, slot: Slot, text: str) -> None:  # type: ignore[valid-type]
+def _set(given: dict[str, object], name: str, slot: Slot, text: str) -> None:
     if name in given:
         raise Usage(f"{name} is given twice")
     param = slot.param
@@ -220,7 +226,7 @@ def _set(given: dict[str, object], name: str, slot: Slot, text: str) -> None:  #
     given[name] = from_text(param, text)
 
 
-def _checked(operation, known: dict[str, Slot], given: dict[str, object]) -> dict[str, object]:  # type: ignore[no-untyped-def,valid-type]
+def _checked(operation, known: dict[str, Slot], given: dict[str, object]) -> dict[str, object]:  # type: ignore[no-untyped-def]
     """The values in the operation's own shape: members put into their objects, and only what was given."""
     shaped: dict[str, object] = {}
     for name, value in given.items():

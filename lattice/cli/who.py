@@ -35,7 +35,7 @@ MAX_PARENTS = 64
 Who = namedtuple("Who", "peer role record known")
 
 
-def find(settings, environ: Mapping[str, str], port: int) -> Who:  # type: ignore[no-untyped-def,valid-type]
+def find(settings, environ: Mapping[str, str], port: int) -> Who:  # type: ignore[no-untyped-def]
     """Who we are to the broker on this port. Unauthorized when that cannot be said."""
     folder = os.path.join(settings.home, "sessions")
     records = _records(folder, port)
@@ -66,7 +66,7 @@ def find(settings, environ: Mapping[str, str], port: int) -> Who:  # type: ignor
     return person(settings, port)
 
 
-def person(settings, port: int) -> Who:  # type: ignore[no-untyped-def,valid-type]
+def person(settings, port: int) -> Who:  # type: ignore[no-untyped-def]
     """The person, with the token of the last sign-in on this port."""
     path = os.path.join(settings.home, "sessions", f"{names.PERSON}@{port}.json")
     return Who("", "system", path, read(path))
@@ -82,7 +82,7 @@ def read(path: str) -> dict[str, object]:
     return found if isinstance(found, dict) and isinstance(found.get("peer"), str) else {}
 
 
-def keep(who: Who, known: dict[str, object]) -> None:  # type: ignore[valid-type]
+def keep(who: Who, known: dict[str, object]) -> None:
     """Write our own record: 0600, whole or not at all."""
     make_home(os.path.dirname(os.path.dirname(who.record)))
     os.makedirs(os.path.dirname(who.record), mode=0o700, exist_ok=True)

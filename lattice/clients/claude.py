@@ -132,7 +132,7 @@ def _add(program: str, wanted: dict[str, object]) -> list[str]:
 
 
 def _run(argv: list[str], environ: Mapping[str, str]) -> str:
-    """"" when it went well, else what the program said."""
+    """ "" when it went well, else what the program said."""
     try:
         done = subprocess.run(
             argv, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, timeout=PROGRAM_TIMEOUT_S, check=False

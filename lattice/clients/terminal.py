@@ -152,7 +152,9 @@ def _headless(argv: list[str], environ: Mapping[str, str], cwd: str, log_path: s
     return Opened("headless", process.pid, f"no window; its output is in {log_path}")
 
 
-def _start(argv: list[str], environ: Mapping[str, str], cwd: str, output: int = subprocess.DEVNULL, flags: int = 0) -> subprocess.Popen[bytes]:
+def _start(
+    argv: list[str], environ: Mapping[str, str], cwd: str, output: int = subprocess.DEVNULL, flags: int = 0
+) -> subprocess.Popen[bytes]:
     try:
         process = subprocess.Popen(
             argv, env=dict(environ), cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -164,11 +166,10 @@ def _start(argv: list[str], environ: Mapping[str, str], cwd: str, output: int = 
     return process
 
 
-def _ask(argv: list[str], environ: Mapping[str, str], cwd: str, text: bytes | None = None) -> None:
+def _ask(argv: list[str], environ: Mapping[str, str], cwd: str, text: bytes = b"") -> None:
     """Run a program that hands the work to a server and ends; Internal when it says no."""
-    given = {"input": text} if text is not None else {"stdin": subprocess.DEVNULL}
     try:
-        done = subprocess.run(argv, env=dict(environ), cwd=cwd, capture_output=True, timeout=ANSWER_S, check=False, **given)  # type: ignore[call-overload]
+        done = subprocess.run(argv, env=dict(environ), cwd=cwd, input=text, capture_output=True, timeout=ANSWER_S, check=False)
     except (OSError, ValueError, subprocess.TimeoutExpired) as problem:
         raise Internal(f"Failed to spawn: {problem}", code="spawn_failed") from None
     if done.returncode != 0:

@@ -46,7 +46,8 @@ class StandIn:
             return Answer(200, {"token": self.mint("command-center", "system"), "viewer": "v"})
         if request.path == "/register":
             body = request.body or {}
-            return Answer(200, {"ok": True, "id": body["id"], "role": body["role"], "token": self.mint(str(body["id"]), "peer"), "resume": "r" * 32})
+            token = self.mint(str(body["id"]), "peer")
+            return Answer(200, {"ok": True, "id": body["id"], "role": body["role"], "token": token, "resume": "r" * 32})
         if request.path == "/shutdown":
             threading.Thread(target=self.server.stop, daemon=True).start()
         found = self.answers.get(request.path, {"ok": True})

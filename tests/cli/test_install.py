@@ -126,7 +126,8 @@ class OlderPython(unittest.TestCase):
         for script in ("install.py", "launch.py"):
             with open(os.path.join(TOP, script), encoding="utf-8") as file:
                 head = file.read().partition("sys.path.insert")[0]
-            code = "import sys\nsys.version_info = (3, 9, 1)\nexec(compile(sys.argv[1], 's', 'exec'))\nprint('went on')"
+            older = "import sys\nsys.version_info, sys.version = (3, 9, 1), '3.9.1 (x)'\n"
+            code = older + "exec(compile(sys.argv[1], 's', 'exec'))\nprint('went on')"
             done = subprocess.run([sys.executable, "-c", code, head], capture_output=True, text=True, timeout=60, check=False)
             self.assertEqual(done.returncode, 1)
             self.assertIn("needs Python 3.11 or newer; this is 3.9", done.stderr)

@@ -41,8 +41,10 @@ class WithBroker(House):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         os.chmod(self.home, 0o700)
         said = {
-            "peer": peer, "role": "worker", "port": self.broker.port, "client_pid": os.getpid(), "client_started": process.started(os.getpid()),
-            "session": "", "pid": os.getpid(), "started": process.started(os.getpid()), "saved": 1.0, "token": self.broker.mint(peer, "peer"), **more,
+            "peer": peer, "role": "worker", "port": self.broker.port, "client_pid": os.getpid(),
+            "client_started": process.started(os.getpid()),
+            "session": "", "pid": os.getpid(), "started": process.started(os.getpid()), "saved": 1.0,
+            "token": self.broker.mint(peer, "peer"), **more,
         }  # fmt: skip
         with open(os.path.join(folder, f"{peer}@{self.broker.port}.json"), "w", encoding="utf-8") as file:
             json.dump(said, file)
@@ -176,11 +178,27 @@ class Ending(WithBroker):
             f"import sys; sys.path.insert(0, {TOP!r}); sys.argv = ['c2-lattice', 'peers']\n"
             "from lattice.cli.main import main\nmain()\nprint('|'.join(sys.modules))"
         )
-        done = subprocess.run([sys.executable, "-I", "-S", "-c", code], env=self.environ, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", code], env=self.environ, capture_output=True, text=True, timeout=60, check=False
+        )
         loaded = set(done.stdout.splitlines()[-1].split("|"))
         self.assertIn("lattice.web.client", loaded)
         self.assertFalse(
-            loaded & {"argparse", "typing", "dataclasses", "logging", "pathlib", "subprocess", "socket", "http", "sqlite3", "inspect", "urllib", "shutil"}
+            loaded
+            & {
+                "argparse",
+                "typing",
+                "dataclasses",
+                "logging",
+                "pathlib",
+                "subprocess",
+                "socket",
+                "http",
+                "sqlite3",
+                "inspect",
+                "urllib",
+                "shutil",
+            }
         )
 
 
@@ -220,7 +238,9 @@ class Mail(WithBroker):
         ours, theirs = os.pipe()
         os.close(ours)
         argv = [sys.executable, "-I", "-S", os.path.join(TOP, COMMAND), "inbox"]
-        done = subprocess.run(argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE, timeout=60, check=False)
+        done = subprocess.run(
+            argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE, timeout=60, check=False
+        )
         os.close(theirs)
         self.assertEqual((done.returncode, done.stderr), (1, b""))
         self.assertEqual(self.calls("/inbox/ack"), [])

@@ -9,8 +9,10 @@ from lattice.cli import show
 from lattice.contract.operations import OPERATIONS
 
 SEQUENCES = (
-    "\x1b[2J", "\x1b[31m", "\x1b]0;title\x07", "\x1b]52;c;ZXZpbA==\x07", "\x1b]8;;http://e\x1b\\x", "\x1bP1\x1b\\", "\x1b_x\x1b\\", "\x9b2J",
-    "\r overwritten", "ab\x08\x08cd", "\x07", "\x0b", "\x0c", "\x7f", "\x00", "\x85", "\u202egpj", "\u2066x\u2069", "\u200b", "\x1b[200~", "\x0e", "\x9d0;t\x9c",
+    "\x1b[2J", "\x1b[31m", "\x1b]0;title\x07", "\x1b]52;c;ZXZpbA==\x07", "\x1b]8;;http://e\x1b\\x", "\x1bP1\x1b\\",
+    "\x1b_x\x1b\\", "\x9b2J",
+    "\r overwritten", "ab\x08\x08cd", "\x07", "\x0b", "\x0c", "\x7f", "\x00", "\x85", "\u202egpj", "\u2066x\u2069", "\u200b",
+    "\x1b[200~", "\x0e", "\x9d0;t\x9c",
 )  # fmt: skip
 FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u202a-\u202e\u2066-\u2069\u200b]")
 
@@ -19,7 +21,8 @@ class Shown(unittest.TestCase):
     def test_no_answer_of_any_operation_carries_a_sequence_to_the_terminal(self) -> None:
         for text in SEQUENCES:
             row = {
-                name: text for name in ("id", "role", "summary", "git_branch", "from", "category", "content", "sent", "title", "assigned_to",
+                name: text for name in ("id", "role", "summary", "git_branch", "from", "category", "content", "sent", "title",
+                "assigned_to",
                 "file_path", "peer_id", "key", "value", "text", "kind", "state", "name", "goal", "recipient", text)
             }  # fmt: skip
             answer = {
@@ -32,7 +35,10 @@ class Shown(unittest.TestCase):
                     self.assertIsNone(FORBIDDEN.search(show.said(operation.name, answer)))
 
     def test_a_body_stands_behind_a_bar_on_every_line(self) -> None:
-        said = show.said("check_messages", {"messages": [{"id": 4, "from": "alice", "category": "finding", "content": "one\n#9  boss\ntwo", "sent": "now"}]})
+        said = show.said(
+            "check_messages",
+            {"messages": [{"id": 4, "from": "alice", "category": "finding", "content": "one\n#9  boss\ntwo", "sent": "now"}]},
+        )
         self.assertEqual(said.splitlines()[1:4], ["│ one", "│ #9  boss", "│ two"])
 
     def test_a_repeat_and_what_is_left_are_said(self) -> None:
@@ -47,7 +53,9 @@ class Shown(unittest.TestCase):
         self.assertEqual(show.said("pause", {"ok": True}), "ok")
 
     def test_lists_are_tables_with_one_line_for_each_row(self) -> None:
-        said = show.said("list_peers", {"peers": [{"id": "a", "role": "worker", "summary": "x\ny"}, {"id": "longer", "role": "architect"}]}, "a")
+        said = show.said(
+            "list_peers", {"peers": [{"id": "a", "role": "worker", "summary": "x\ny"}, {"id": "longer", "role": "architect"}]}, "a"
+        )
         self.assertEqual(len(said.splitlines()), 3)
         self.assertTrue(said.splitlines()[1].startswith("a (you)"))
 

@@ -45,7 +45,9 @@ class Lines(unittest.TestCase):
 
     def test_the_members_of_an_object_are_options_of_their_own(self) -> None:
         call = line("complete", "7", "done well", "--files-touched", "a.py, b.py", "--outcome", "failed")
-        self.assertEqual(call.body, {"task_id": 7, "outcome": "failed", "artifacts": {"summary": "done well", "files_touched": ["a.py", "b.py"]}})
+        self.assertEqual(
+            call.body, {"task_id": 7, "outcome": "failed", "artifacts": {"summary": "done well", "files_touched": ["a.py", "b.py"]}}
+        )
 
     def test_a_value_in_a_path_is_one_segment_whatever_it_is(self) -> None:
         self.assertEqual(line("messages-for", "a/../b?c#d e").path, "/messages-for/a%2F..%2Fb%3Fc%23d%20e")
@@ -87,8 +89,10 @@ class Lines(unittest.TestCase):
 
     def test_a_wrong_line_is_said_before_anything_is_sent(self) -> None:
         for words in (
-            ("claim",), ("claim", "x"), ("claim", "0"), ("claim", "1", "2"), ("tasks", "--status", "odd"), ("tasks", "--nope"), ("tasks", "--status"),
-            ("tasks", "-x"), ("create-task", "t", "--title", "u"), ("complete", "7"), ("create-task", "--tasks", "{"), ("create-task", "--tasks", "@/none"),
+            ("claim",), ("claim", "x"), ("claim", "0"), ("claim", "1", "2"), ("tasks", "--status", "odd"), ("tasks", "--nope"),
+            ("tasks", "--status"),
+            ("tasks", "-x"), ("create-task", "t", "--title", "u"), ("complete", "7"), ("create-task", "--tasks", "{"),
+            ("create-task", "--tasks", "@/none"),
             ("send", "alice"), ("send", "alice", "x", "--category", "command"), ("remember", "k" * 300, "v"), ("tasks", "--needs-review"),
         ):  # fmt: skip
             with self.subTest(words), self.assertRaises(Usage) as caught:

@@ -22,14 +22,15 @@ HOSTILE = (
     "a'b", 'a"b', "a`touch CANARY`b", "$(touch CANARY)", "${IFS}touch${IFS}CANARY", "; touch CANARY", "&& touch CANARY", "| touch CANARY",
     "a\nb", "a\ntouch CANARY\n", "a\r\nb", "a\tb", "-rf", "--help", "-e", "--", "-", " lead", "trail ", "a  b", "%PATH%", "%s%n", "^&calc",
     "#(touch CANARY)", "#{pane_id}", "##", "#S", "#[fg=red]", "*", "?", "[a-z]", "~", "~root", "{a,b}", "!!", "!touch", "\\", "\\'",
-    "'; touch CANARY; '", "\"; touch CANARY; \"", "' & do shell script \"touch CANARY\" & '", "\" & (do shell script \"touch CANARY\") & \"",
+    "'; touch CANARY; '", "\"; touch CANARY; \"", "' & do shell script \"touch CANARY\" & '",
+    "\" & (do shell script \"touch CANARY\") & \"",
     "<a", ">CANARY", "a>CANARY", "2>&1", "&", "a;b", "wt;new-tab", "$HOME", "$0", "=ls", "\u202egnp.exe", "\u2066a\u2069", "e\u0301", "é",
     "日本", "\U0001f9ea", "\u200b", "\x1b]0;t\x07", "\x7f", "(a)",
 )  # fmt: skip
 
 DUMP = '#!/bin/sh\nprintf \'%s\\0\' "$@" > "$DUMPED"\n'
 RUN = '#!/bin/sh\nshift\nexec "$@"\n'
-CLIENT = '#!/bin/sh\n{ pwd -P; printf \'\\0\'; printf \'%s\\0\' "$@"; printf \'\\0\'; env -0; } > "$PEER_DIR/$PEER_ID.out"\n'
+CLIENT = "#!/bin/sh\n{ pwd -P; printf '\\0'; printf '%s\\0' \"$@\"; printf '\\0'; env -0; } > \"$PEER_DIR/$PEER_ID.out\"\n"
 
 
 @unittest.skipIf(os.name == "nt", "stand-ins are POSIX scripts")
@@ -169,7 +170,13 @@ class Spawning(unittest.TestCase):
         self.assertEqual(os.listdir(os.path.join(self.home, "tickets")), [])
 
     def test_a_folder_that_is_not_there_or_an_odd_id_is_refused_before_anything(self) -> None:
-        for folder, peer in (("relative", "w"), (os.path.join(self.folder, "none"), "w"), ("", "w"), (self.folder, "-rf"), (self.folder, "a b")):
+        for folder, peer in (
+            ("relative", "w"),
+            (os.path.join(self.folder, "none"), "w"),
+            ("", "w"),
+            (self.folder, "-rf"),
+            (self.folder, "a b"),
+        ):
             with self.subTest((folder, peer)), self.assertRaises(BadRequest):
                 self.spawn("headless", folder, peer)
         self.assertEqual(os.listdir(self.home), [])
@@ -213,7 +220,9 @@ class Spawning(unittest.TestCase):
         environ = {**self.environ, "TERM": "xterm"}
         subprocess.run([*tmux, "new-session", "-d", "-s", "mine", "-x", "80", "-y", "24", "cat"], env=environ, check=True, timeout=20)
         self.addCleanup(subprocess.run, [*tmux, "kill-server"], env=environ, check=False, timeout=20)
-        self.program("claude", f'#!/bin/sh\nprintf "%s|%s" "$PEER_ID" "$1" > {out}.new; mv {out}.new {out}; tmux -S {path} wait-for -S done\n')
+        self.program(
+            "claude", f'#!/bin/sh\nprintf "%s|%s" "$PEER_ID" "$1" > {out}.new; mv {out}.new {out}; tmux -S {path} wait-for -S done\n'
+        )
         self.spawn("tmux", self.folder, tmux=f"{path},1,0", prompt="#(touch CANARY)")
         subprocess.run([*tmux, "wait-for", "done"], env=environ, check=True, timeout=20)
         with open(out, encoding="utf-8") as file:

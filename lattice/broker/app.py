@@ -306,6 +306,8 @@ class Broker:
                     self.presence.granted(int(rest[0]), now)
                 case "closed":
                     self.presence.closed(int(rest[0]), now)
+                case "kept":
+                    self.presence.kept(int(rest[0]), now)
                 case "ended":
                     self.presence.ended(int(rest[0]))
                 case "escalation":

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lattice import VERSION, WIRE, names
+from lattice import VERSION, WIRE, names, reach
 from lattice.broker import dashboard, spawning
 from lattice.broker.call import Call, rejected
 from lattice.domain import conversations, departures, escalations, events, locks, memory, messages, peers, runs, tasks
@@ -421,7 +421,7 @@ def _with_path(call: Call) -> dict[str, Any]:
     base = values.pop("base") or call.caller.working_dir
     if base and not os.path.isabs(base):
         raise BadRequest("base must be an absolute folder")
-    values["file_path"] = names.lock_path(values["file_path"], base)
+    values["kind"], values["file_path"] = reach.of(values["file_path"], base)
     return values
 
 
@@ -545,7 +545,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "depend_task": plain(tasks.depend),
     "lock_file": on_path(locks.acquire),
     "unlock_file": on_path(locks.release),
-    "list_locks": lambda tx, call: locks.list_some(tx, workspace=call.workspace),
+    "list_locks": lambda tx, call: locks.list_some(tx, call.caller, workspace=call.workspace),
     "check_lock": on_path(locks.check),
     "renew_locks": renew_locks,
     "set_memory": plain(memory.put),

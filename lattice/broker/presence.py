@@ -44,6 +44,7 @@ class Presence:
         self._relocked: set[str] = set()  # peers in whose workspace a lock changed since they were told
         self._granted: dict[int, float] = {}  # fencing token -> when granted or asked for again
         self._closed: dict[int, float] = {}  # fencing token of a closed lock -> since when
+        self._kept: dict[int, float] = {}  # place in a lock's queue -> since when the path is kept for it
         self._boot = ""
 
     def begin(self, boot: str) -> None:
@@ -105,6 +106,7 @@ class Presence:
                 pulse.heard = now
             self._granted = dict.fromkeys(self._granted, now)
             self._closed = dict.fromkeys(self._closed, now)
+            self._kept = dict.fromkeys(self._kept, now)
 
     def age(self, peer_id: str, now: float) -> float | None:
         with self._lock:
@@ -166,6 +168,16 @@ class Presence:
             pulse = self._pulses.get(peer_id)
             since = max(self._granted.setdefault(token, now), pulse.heard if pulse is not None else 0.0)
             return now - since > term_s
+
+    def kept(self, place: int, now: float) -> None:
+        with self._lock:
+            self._kept[place] = now
+
+    def overdue(self, places: list[int], kept_s: float, now: float) -> list[int]:
+        """Places in a queue that a free path was kept for long enough. Those not asked about are forgotten."""
+        with self._lock:
+            self._kept = {place: self._kept.get(place, now) for place in places}
+            return [place for place, since in self._kept.items() if now - since > kept_s]
 
     def is_open_again(self, token: int, closed_s: float, now: float) -> bool:
         with self._lock:

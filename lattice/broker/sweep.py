@@ -37,7 +37,7 @@ class Sweep:
         self._kept_house = self._last
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
-        self.jobs: list[Callable[[], None]] = [self.late_peers, self.lapsed_locks, self.closed_locks, self.unanswered_spawns, self.housekeeping]
+        self.jobs: list[Callable[[], None]] = [self.late_peers, self.lapsed_locks, self.closed_locks, self.kept_places, self.unanswered_spawns, self.housekeeping]
 
     def start(self) -> None:
         self._thread.start()
@@ -109,6 +109,12 @@ class Sweep:
         ]
         if again:
             broker.write(lambda tx: locks.lapse(tx, BROKER, again), "reopen")
+
+    def kept_places(self) -> None:
+        broker = self._broker
+        overdue = broker.presence.overdue(broker.read(locks.offered), locks.KEPT_S, broker.clock.monotonic())
+        if overdue:
+            broker.write(lambda tx: locks.offer_overdue(tx, overdue), "keep")
 
     def unanswered_spawns(self) -> None:
         spawning.refuse_old(self._broker)

@@ -94,12 +94,12 @@ _TASK_FIELDS = (
     Param("title", "text", required=True, max_chars=MAX_TITLE),
     Param("description", "text", default="", max_chars=MAX_TEXT),
     Param("priority", "choice", default="medium", choices=PRIORITIES),
-    Param("blocked_by", "list", "task ids", of="integer", comma=True),
+    Param("blocked_by", "list", of="integer", comma=True),
     Param("run_id", "text", max_chars=64),
     Param("needs_review", "flag", default=False),
 )
 _BATCH = Param(
-    "tasks", "list", "all or nothing; in blocked_by, -1 is its first item", of="object",
+    "tasks", "list", "all or nothing; blocked_by -1: its first item", of="object",
     fields=(
         Param("title", "text", required=True, max_chars=MAX_TITLE),
         Param("description", "text", max_chars=MAX_TEXT, default=""),
@@ -252,8 +252,9 @@ OPERATIONS = (
     _op("depend_task", "POST /tasks/{task_id}/depend", "write", PEERS, "Add or remove what a pending task waits for; a cycle is refused.",
         (_task_id(), Param("add", "list", of="integer"), Param("remove", "list", of="integer"))),
     # -- locks ------------------------------------------------------------------------------------------
-    _op("lock_file", "POST /lock", "write", PEERS, "Lock a file before you edit it.",
+    _op("lock_file", "POST /lock", "write", PEERS, "Lock a file, dir/ or glob before you edit it.",
         (_me("peer_id"), Param("file_path", "text", required=True, max_chars=4096),
+         Param("shared", "flag", default=False), Param("queue", "flag", default=False),
          Param("ttl_s", "integer", "lapses so long after the last beat", minimum=5, maximum=86400, only="http"),
          Param("reason", "text", max_chars=MAX_SUMMARY, only="http"), Param("task_id", "integer", minimum=1, only="http"),
          Param("base", "text", "what a relative path is relative to", max_chars=4096, only="http")), ALL, "medium"),
@@ -277,7 +278,7 @@ OPERATIONS = (
     # -- conversations -----------------------------------------------------------------------------------
     _op("log_conversation", "POST /conversation", "write", PEERS, "Record a turn of your conversation.",
         (_me("peer_id"), Param("turn_type", "choice", required=True, choices=TURN_TYPES), Param("content", "text", required=True, max_chars=MAX_VALUE)), ALL),
-    _op("get_conversation", "GET /conversation/{peer_id}", "read", PEERS, "A peer's recorded turns (default: yours).",
+    _op("get_conversation", "GET /conversation/{peer_id}", "read", PEERS, "A peer's recorded turns, or yours.",
         (Param("peer_id", "text", max_chars=64), _me("requester"), _limit(50, 200, "last")), ALL),
     _op("log", "GET /log", "read", LEADS, "The audit trail, newest first.", (_me("requester"), _limit(50, 200, "last"), _EVERYWHERE)),
     # -- runs -----------------------------------------------------------------------------------------------

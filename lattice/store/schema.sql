@@ -48,7 +48,10 @@ CREATE TABLE peers (
     last_rejection_at  REAL,
     registered_at      REAL NOT NULL,
     last_heartbeat     REAL NOT NULL,         -- as of the last write; the live figure is in memory
-    ended_at           REAL
+    ended_at           REAL,
+    cause              INTEGER,               -- the message it was offered last since its last human prompt
+    prompted_at        REAL,                  -- when a human prompted it last
+    ways               TEXT NOT NULL DEFAULT ''  -- how mail can reach it, best first: socket, rewake, hook, tool
 ) WITHOUT ROWID;
 CREATE INDEX peers_by_status ON peers (status, workspace);
 
@@ -102,11 +105,16 @@ CREATE TABLE messages (
     run_id     TEXT,
     reply_to   INTEGER REFERENCES messages (id),
     hops       INTEGER NOT NULL DEFAULT 0,    -- messages before it in its causal chain
-    created_at REAL NOT NULL
+    created_at REAL NOT NULL,
+    parent     INTEGER,                       -- what caused it: what it answers, else what its sender was offered last
+    root       INTEGER,                       -- the first message of its chain
+    gist       TEXT NOT NULL DEFAULT ''       -- digest of the text without case, spaces and signs
 );
 CREATE INDEX messages_by_sender ON messages (sender_id, id);
 CREATE INDEX messages_by_run ON messages (run_id, id) WHERE run_id IS NOT NULL;
 CREATE INDEX messages_by_workspace ON messages (workspace, id);
+CREATE INDEX messages_by_root ON messages (root, id) WHERE root IS NOT NULL;
+CREATE INDEX messages_by_gist ON messages (sender_id, gist, id);
 
 -- One row per recipient: how far the message came. queued -> (held ->) offered -> read -> acted, or dead.
 CREATE TABLE deliveries (
@@ -138,7 +146,8 @@ CREATE TABLE receipts (
     proof      TEXT NOT NULL DEFAULT '',
     proved_at  REAL,
     returned   TEXT NOT NULL DEFAULT '',
-    ended_at   REAL
+    ended_at   REAL,
+    tool_use_id TEXT NOT NULL DEFAULT ''      -- the client's name for the call that took it: its hook proves it
 ) WITHOUT ROWID;
 CREATE INDEX receipts_by_message ON receipts (message_id, recipient);
 
@@ -235,9 +244,38 @@ CREATE TABLE locks (
     task_id   INTEGER,
     workspace TEXT NOT NULL DEFAULT '',
     locked_at REAL NOT NULL,
+    reach     TEXT NOT NULL DEFAULT 'file' CHECK (reach IN ('file', 'dir', 'glob')),  -- what file_path covers: lattice/reach.py
+    turn      INTEGER NOT NULL DEFAULT 0 CHECK (turn IN (0, 1)),  -- taken by an edit, given back when the turn ends
     PRIMARY KEY (file_path, peer_id)
 ) WITHOUT ROWID;
 CREATE INDEX locks_by_peer ON locks (peer_id);
+CREATE INDEX locks_wide ON locks (reach) WHERE reach <> 'file';
+
+-- Who waits for a lock, first come first served. offered_at: told that it is free, and it is kept for a minute.
+CREATE TABLE lock_queue (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    file_path  TEXT NOT NULL,
+    reach      TEXT NOT NULL CHECK (reach IN ('file', 'dir', 'glob')),
+    mode       TEXT NOT NULL CHECK (mode IN ('exclusive', 'shared')),
+    peer_id    TEXT NOT NULL,
+    task_id    INTEGER,
+    reason     TEXT NOT NULL DEFAULT '',
+    workspace  TEXT NOT NULL DEFAULT '',
+    queued_at  REAL NOT NULL,
+    offered_at REAL,
+    UNIQUE (file_path, peer_id)
+);
+
+-- Locks that a peer lost against its will and has not asked for since: its own late edits are refused by them.
+CREATE TABLE lost_locks (
+    peer_id   TEXT NOT NULL,
+    file_path TEXT NOT NULL,
+    reach     TEXT NOT NULL,
+    token     INTEGER NOT NULL,
+    reason    TEXT NOT NULL,
+    lost_at   REAL NOT NULL,
+    PRIMARY KEY (peer_id, file_path)
+) WITHOUT ROWID;
 
 CREATE TABLE memory (
     workspace  TEXT NOT NULL,

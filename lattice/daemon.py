@@ -111,7 +111,8 @@ def start(settings) -> int:  # type: ignore[no-untyped-def]
             return other
     raise Unavailable(
         f"the broker did not start on port {port}" + (f" (it ended with {ended})" if ended is not None else " in time"),
-        code="no_broker", hint=f"{os.path.join(settings.home, 'broker.log')} says why; or run: python broker.py",
+        code="unreachable" if ended is not None and ended < 0 else "no_broker",  # killed: it may well come up the next time
+        hint=f"{os.path.join(settings.home, 'broker.log')} says why; or run: python broker.py",
     )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ class Fuzz(unittest.TestCase):
                 asked.append(id)
                 line = json.dumps(request(random, id)).encode()
             elif kind < 0.85:  # ids of broken lines are from a range of their own: whether one can be read is chance
-                line = broken(random, json.dumps(request(random, -number - 1)).encode())
+                line = broken(random, json.dumps(request(random, f"broken-one-{number}")).encode())
             elif kind < 0.95:
                 line = json.dumps({"jsonrpc": "2.0", "method": random.choice(("notifications/cancelled", "x")), "params": odd(random)}).encode()
             else:

@@ -449,8 +449,11 @@ def _messages(view: _View) -> list[Json]:
 # -- locks, memory, runs -------------------------------------------------------------------------------
 def _locks(view: _View) -> list[Json]:
     rows = view.rows("SELECT * FROM locks WHERE {here} ORDER BY locked_at DESC, file_path LIMIT ?", MAX_LOCKS)
-    fields = ("file_path", "peer_id", "state", "mode", "reason", "task_id", "workspace", "locked_at", "term_s")
-    return [{name: row[name] for name in fields} for row in rows]
+    fields = ("file_path", "peer_id", "state", "mode", "reach", "reason", "task_id", "workspace", "locked_at", "term_s")
+    waiting: dict[str, list[str]] = {}
+    for row in view.tx.all("SELECT file_path, peer_id FROM lock_queue ORDER BY id LIMIT ?", (MAX_LOCKS,)):
+        waiting.setdefault(row["file_path"], []).append(row["peer_id"])
+    return [{**{name: row[name] for name in fields}, "waiting": waiting.get(row["file_path"], [])} for row in rows]
 
 
 def _memory(view: _View) -> list[Json]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lattice.broker import dashboard
 from lattice.broker.page import BadPage, Page, policy
-from lattice.domain import escalations, memory, messages, peers, runs, tasks
+from lattice.domain import escalations, locks, memory, messages, peers, runs, tasks
 from lattice.domain.caller import PERSON_CALLER, Caller
 from lattice.store.database import Database, Tx
 
@@ -195,6 +195,15 @@ class WhatIsShown(OfABroker):
         taken = self.write(messages.take, w1, receipts=lambda: next(self.receipts))
         self.write(messages.ack, w1, receipts=[taken["messages"][0]["receipt"]])
         self.assertEqual({"read": 1, "queued": 2}, self.shown()["messages"][0]["states"])
+
+    def test_a_lock_names_its_holder_and_who_waits_for_it(self) -> None:
+        w1, w2 = self.enrol("w1"), self.enrol("w2")
+        self.write(locks.acquire, w1, file_path="/shop/a.py", reason="rewriting")
+        self.write(locks.acquire, w2, file_path="/shop/a.py", queue=True)
+        lock = self.shown()["locks"][0]
+        told = (lock["peer_id"], lock["reason"], lock["waiting"], lock["locked_at"], lock["reach"])
+        self.assertEqual(("w1", "rewriting", ["w2"], NOW, "file"), told)
+        self.assertEqual([1, 0], [peer["locks"] for peer in self.shown()["peers"]])
 
     def test_a_long_memory_is_shown_by_its_beginning_and_its_length(self) -> None:
         arch = self.enrol("arch", "architect")

@@ -121,6 +121,8 @@ class Broker:
         caller = self._stated(operation, caller, given)
         values = params.check_fields(operation.params, given)
         call = Call(self, operation, caller, values, request, ticket, token)
+        if operation.effect == "write" and ticket is None:
+            self._is_here(caller)
         try:
             return self._answer(self._screened(call))
         except (TooMany, Rejected) as refusal:
@@ -254,6 +256,18 @@ class Broker:
     def workspace_dirs(self) -> list[str]:
         """Folders of live peers: paths below them are daily speech."""
         return sorted({card["working_dir"] for card in self.cards.values() if card["working_dir"] and card["status"] == "active"})
+
+    def _is_here(self, caller: Caller) -> None:
+        """Whoever writes is there, beat or not: a peer that was given up lives again before anything is granted to it.
+
+        Else nobody would wait for its next beat, and what it is granted would be held for ever.
+        """
+        card, now = self.cards.get(caller.id), self.clock.monotonic()
+        if card is None or card["role"] == "system" or self.presence.age(caller.id, now) is not None:
+            return
+        self.presence.heard(caller.id, now, self.clock.now(), card["poll_interval_ms"] / 1000)
+        if card["status"] != "active":
+            self.write(lambda tx: peers.revive(tx, caller), "revive")
 
     # -- run --------------------------------------------------------------------------------------------------
 

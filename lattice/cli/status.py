@@ -7,6 +7,7 @@ import os
 from lattice import VERSION, WIRE, daemon
 from lattice.errors import Refusal
 from lattice.guard.tokens import SecretError, load_secret
+from lattice.settings import DEFAULT_PORT
 from lattice.web.client import Client
 
 
@@ -14,7 +15,7 @@ def look(chosen) -> tuple[str, int, bytes]:  # type: ignore[no-untyped-def]
     """(ours, none or foreign; the port; the secret). SecretError when there is one that cannot be used."""
     if not chosen.secret and not os.path.lexists(os.path.join(chosen.home, "secret")):
         # Without a secret there can be no broker of ours; whatever answers on the port is foreign.
-        port = chosen.port or 7899
+        port = chosen.port or DEFAULT_PORT
         return daemon.probe(port, b"\0" * 32), port, b""
     secret = load_secret(chosen.home, chosen.secret)
     port = daemon.find(chosen)

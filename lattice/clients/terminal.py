@@ -38,13 +38,13 @@ TERMINALS = (
 
 # The words come as arguments and are quoted by AppleScript itself; none of them is part of the script.
 APPLESCRIPT = """on run argv
-  set line to "exec"
-  repeat with word in argv
-    set line to line & " " & quoted form of (contents of word)
+  set theCommand to "exec"
+  repeat with anArgument in argv
+    set theCommand to theCommand & " " & quoted form of (contents of anArgument)
   end repeat
   tell application "Terminal"
     activate
-    do script line
+    do script theCommand
   end tell
 end run
 """

@@ -12,12 +12,17 @@ SEQUENCES = (
     "\x1b[2J", "\x1b[31m", "\x1b]0;title\x07", "\x1b]52;c;ZXZpbA==\x07", "\x1b]8;;http://e\x1b\\x", "\x1bP1\x1b\\",
     "\x1b_x\x1b\\", "\x9b2J",
     "\r overwritten", "ab\x08\x08cd", "\x07", "\x0b", "\x0c", "\x7f", "\x00", "\x85", "\u202egpj", "\u2066x\u2069", "\u200b",
-    "\x1b[200~", "\x0e", "\x9d0;t\x9c",
+    "\x1b[200~", "\x0e", "\x9d0;t\x9c", "\x1bc", "\x1b[?1049h", "\x1b[6n", "\x1b[8m", "\x1b[1A\x1b[2K", "\x1b]2;t\x1b\\", "\x1b]4;1;?\x07",
+    "\x1b]1337;File=:\x07", "\x1b]9;x\x07", "\x1b^pm\x1b\\", "\x1bX\x1b\\",
+    "\x1b(0", "\x1b#8", "\x1b[20t", "\x90q\x9c", "\x84", "\x9f", "\x02", "\x05",
 )  # fmt: skip
 FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u202a-\u202e\u2066-\u2069\u200b]")
 
 
 class Shown(unittest.TestCase):
+    def test_there_are_forty_of_them(self) -> None:
+        self.assertGreaterEqual(len(set(SEQUENCES)), 40)
+
     def test_no_answer_of_any_operation_carries_a_sequence_to_the_terminal(self) -> None:
         for text in SEQUENCES:
             row = {

@@ -148,6 +148,13 @@ class Spawning(unittest.TestCase):
             with self.assertRaises(ChildProcessError):
                 os.waitpid(answer["pid"], os.WNOHANG)  # type: ignore[arg-type]
 
+    def test_a_hundred_sessions_leave_no_zombie(self) -> None:
+        for _ in range(100):
+            terminal.open_session("headless", argv=["/bin/true"], environ=self.environ, cwd=self.folder)
+        self.settle()
+        with self.assertRaises(ChildProcessError):  # not one child is left to be waited for
+            os.waitpid(-1, os.WNOHANG)
+
     def test_a_child_inherits_no_descriptor_of_ours(self) -> None:
         if not os.path.isdir("/proc/self/fd"):
             self.skipTest("no /proc: descriptors of another process cannot be listed")

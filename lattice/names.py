@@ -15,7 +15,7 @@ from lattice.errors import BadRequest
 PERSON = "command-center"
 BROADCAST = "broadcast"
 ARCHITECT_ADDRESS = "@architect"
-RESERVED = frozenset((PERSON, BROADCAST, "system", "human"))
+RESERVED = frozenset((PERSON, BROADCAST, "system", "human", "broker", "viewer"))  # the last two are names in the log and on notices
 ROLES = ("architect", "worker")
 
 MAX_ID = 64

@@ -204,9 +204,11 @@ def register(tx: Tx, call: Call) -> dict[str, Any]:
     )  # fmt: skip
     beating = broker.presence.beating(broker.clock.monotonic())
     peer_id = peers.settle_id(tx, enrolment, beating)
+    # Heard from now on: a sweep that waits for the writer behind this must not give it up for its silence before.
+    broker.presence.heard(peer_id, broker.clock.monotonic(), broker.clock.now(), said["beat_ms"] / 1000)
     made = peers.register(tx, enrolment, peer_id, names.new_key())
     caller = call.caller.__class__(peer_id, made["role"], workspace)
-    if made["taken_over"] or made["new"]:
+    if not made["same_life"]:
         messages.return_offers(tx, caller, peer_id, "its session enrolled anew")
     if made["role"] == "architect":
         messages.seat_filled(tx, caller, workspace, peer_id)

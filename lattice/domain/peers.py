@@ -108,7 +108,7 @@ def settle_id(tx: Tx, wanted: Enrolment, beating: frozenset[str]) -> str:
 
 
 def register(tx: Tx, wanted: Enrolment, peer_id: str, new_resume: str) -> dict[str, Any]:
-    """Enrol `peer_id` (from `settle_id`). Answers {id, role, workspace, epoch, taken_over (its old process), resume, seat, new}.
+    """Enrol `peer_id` (from `settle_id`). Answers {id, role, workspace, epoch, resume, seat, same_life (its process was this one)}.
 
     A new process of a known id takes mail, tasks and locks over; a new epoch ends the old process's tokens.
     """
@@ -120,7 +120,8 @@ def register(tx: Tx, wanted: Enrolment, peer_id: str, new_resume: str) -> dict[s
     keeps_secret = known and bool(wanted.resume) and old is not None and _hash(wanted.resume) == old["resume_hash"]
     resume = wanted.resume if keeps_secret else new_resume
     values = (
-        role, wanted.summary or (old["summary"] if known and old else ""), wanted.workspace, wanted.working_dir, int(wanted.named),
+        role, wanted.summary or (old["summary"] if known and old else ""), wanted.workspace, wanted.working_dir,
+        int(wanted.named and peer_id == wanted.id),  # a numbered id was not chosen
         wanted.pid, wanted.client, wanted.client_pid, wanted.process, epoch, _hash(resume), wanted.poll_interval_ms, tx.at,
     )  # fmt: skip
     if old is None:
@@ -130,6 +131,8 @@ def register(tx: Tx, wanted: Enrolment, peer_id: str, new_resume: str) -> dict[s
             (*values, tx.at, peer_id),
         )
     else:
+        if not known:
+            _forget_life(tx, peer_id)
         tx.run(
             "UPDATE peers SET role = ?, summary = ?, workspace = ?, working_dir = ?, named = ?, pid = ?, client = ?, client_pid = ?,"
             " process = ?, epoch = ?, resume_hash = ?, poll_interval_ms = ?, last_heartbeat = ?, status = 'active', ended_by = '',"
@@ -144,8 +147,18 @@ def register(tx: Tx, wanted: Enrolment, peer_id: str, new_resume: str) -> dict[s
     tx.after("peer", peer_id)
     return {
         "id": peer_id, "role": role, "workspace": wanted.workspace, "epoch": epoch, "resume": resume, "seat": seat,
-        "new": not known, "taken_over": old["process"] if known and old and not same_life else "",
+        "same_life": same_life,
     }  # fmt: skip
+
+
+def _forget_life(tx: Tx, peer_id: str) -> None:
+    """What is kept of an id that was forgotten is not its next owner's."""
+    tx.run(
+        "UPDATE peers SET activity = '', paused = 0, paused_by = '', last_stop_reason = '', git_branch = '', git_dirty_files = '[]', git_more = 0,"
+        " git_last_commit = '', token_budget = NULL, tokens_used = 0, tool_calls_count = 0, errors_count = 0, rejections_count = 0,"
+        " last_rejection_at = NULL, cause = NULL, prompted_at = NULL, ways = '' WHERE id = ?",
+        (peer_id,),
+    )
 
 
 def was_killed(peer_id: str, by: str) -> Unauthorized:

@@ -33,6 +33,7 @@ TOP = os.path.dirname(HERE)
 # What each folder or module covers; the longest prefix that fits counts. The kinds are selections of the whole.
 KINDS: dict[str, tuple[str, ...]] = {
     "tests": ("unit",),
+    "tests.cli.test_demo": ("e2e",),
     "tests.guard": ("unit", "abuse"),
     "tests.properties": ("unit",),
     "tests.stories": ("e2e",),
@@ -50,7 +51,7 @@ ALL_KINDS = ("unit", "stress", "chaos", "e2e", "abuse")
 # These start many processes or measure: they do not share the machine with other tests.
 ALONE = ("tests.storms", "tests.field")
 # But these only wait.
-QUIET = ("tests.storms.test_frozen", "tests.storms.test_departed")
+QUIET = ("tests.storms.test_frozen", "tests.storms.test_departed", "tests.cli.test_demo")
 FIELD = "tests.field"
 TIME_BOUND_S = 60.0
 

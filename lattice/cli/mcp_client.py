@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -49,6 +48,7 @@ class McpClient:
             )
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()  # None: no more will come
         self._last_id = 0
+        self._end = ""
         self._reader = threading.Thread(target=self._read, name=f"read {self._process.pid}", daemon=True)
         self._reader.start()
 
@@ -81,7 +81,7 @@ class McpClient:
                 raise Gone(f"no answer to {method} within {ANSWER_S:g} s") from None
             if message is None:
                 self._answers.put(None)  # for whoever asks again
-                raise Gone(f"the process ended{self._last_words()}")
+                raise Gone(self._how_it_ended())
             if message.get("id") != self._last_id:
                 continue
             if "result" not in message:
@@ -117,7 +117,7 @@ class McpClient:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
         except (OSError, ValueError) as problem:  # ValueError: hung up
-            raise Gone(f"the process ended{self._last_words()}") from problem
+            raise Gone(self._how_it_ended()) from problem
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -126,14 +126,20 @@ class McpClient:
                 message = json.loads(line)
                 if isinstance(message, dict) and "method" not in message:
                     self._answers.put(message)
-        except (OSError, ValueError):
-            pass  # not a line of JSON-RPC: as good as the end
+        except (OSError, ValueError) as problem:  # not a line of JSON-RPC: as good as the end
+            self._end = f"what it says cannot be read: {problem}"
         self._answers.put(None)
 
-    def _last_words(self) -> str:
+    def _how_it_ended(self) -> str:
+        if self._end:
+            return self._end
+        try:
+            how = f"with {self._process.wait(LEAVE_S)}"
+        except subprocess.TimeoutExpired:
+            how = "to talk"
         try:
             with open(self._log, encoding="utf-8", errors="replace") as file:
                 words = file.read()[-300:].strip().splitlines()
         except OSError:
             words = []
-        return f": {words[-1]}" if words else f" (process {self._process.pid}, {os.path.basename(self._log)} is empty)"
+        return f"its process {self._process.pid} ended {how}" + (f": {words[-1]}" if words else "")

@@ -16,16 +16,23 @@ from lattice import settings as settings_of
 from lattice.errors import Refusal, Unavailable
 from lattice.web.client import Client, query
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
+    from typing import Any
+
 START_S = 10.0
 WAIT_S = 40.0  # for another process that is starting it, with 200 more on two cores
 STOP_S = 5.0
 MAX_LOG = 5 * 1024 * 1024
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # What belongs to the session that happens to start the broker, and not to a program for all sessions.
-_OF_A_SESSION = ("PEER_", "C2_LATTICE_TICKET", "CLAUDE_CODE_SESSION", "CLAUDE_CODE_MESSAGING", "CLAUDE_CODE_ENTRYPOINT", "CLAUDECODE", "TMUX")
+_OF_A_SESSION = (
+    "PEER_", "C2_LATTICE_TICKET", "CLAUDE_CODE_SESSION", "CLAUDE_CODE_MESSAGING", "CLAUDE_CODE_ENTRYPOINT", "CLAUDECODE", "TMUX",
+)  # fmt: skip
 
 
-def find(settings) -> int:  # type: ignore[no-untyped-def]
+def find(settings: Any) -> int:
     """The port to use: C2_LATTICE_PORT if set, else that of a running broker of this home, else 7899.
 
     That a broker answers there is not promised. One that serves our database comes before others.
@@ -72,7 +79,7 @@ def look(port: int, secret: bytes, timeout_s: float = 2.0) -> str:
     return "ours" if check_proof(secret, nonce, port, health.get("pid"), health.get("proof")) else "foreign"
 
 
-def start(settings) -> int:  # type: ignore[no-untyped-def]
+def start(settings: Any) -> int:
     """The port of our running broker, which is started unless it runs. Returns when it has proven itself.
 
     Unavailable when the port is a foreign program's, or the broker does not come up within START_S; SecretError
@@ -143,7 +150,7 @@ def stop(port: int, secret: bytes, timeout_s: float = STOP_S) -> bool:
     raise Unavailable(f"the broker on port {port} did not stop within {timeout_s:g} s", code="timeout")
 
 
-def _spawn(settings, port: int):  # type: ignore[no-untyped-def]
+def _spawn(settings: Any, port: int) -> subprocess.Popen[bytes]:
     """Start the broker as a process of its own: it outlives us, holds none of our handles, and shares no terminal."""
     import signal
     import subprocess
@@ -152,7 +159,7 @@ def _spawn(settings, port: int):  # type: ignore[no-untyped-def]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_OF_A_SESSION)}
     environ["C2_LATTICE_HOME"] = settings.home
     log = _open_log(os.path.join(settings.home, "broker.log"))
-    detached: dict[str, object] = {"start_new_session": True}
+    detached: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         detached = {"creationflags": 0x08000000 | 0x00000200}  # CREATE_NO_WINDOW, CREATE_NEW_PROCESS_GROUP
     blocked = None
@@ -162,14 +169,14 @@ def _spawn(settings, port: int):  # type: ignore[no-untyped-def]
     try:
         return subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, close_fds=True, cwd=settings.home, env=environ, **detached
-        )  # type: ignore[call-overload]
+        )
     finally:
         if blocked is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         os.close(log)
 
 
-def _reap(broker) -> None:  # type: ignore[no-untyped-def]
+def _reap(broker: subprocess.Popen[bytes]) -> None:
     """Wait for the broker's end on a thread: it must not stay a zombie while we live, nor end with us."""
     if broker.poll() is None:
         threading.Thread(target=broker.wait, name="reap", daemon=True).start()

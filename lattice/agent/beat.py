@@ -14,6 +14,8 @@ from lattice.errors import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lattice.agent.link import Link
 
 INTERVAL_S = 3
@@ -25,10 +27,18 @@ MARGIN_S = 10.0  # a beat may be answered so much later than it asked
 class Beat:
     """What the broker last said: `unread`, from whom, whether and by whom we are paused."""
 
-    def __init__(self, link: Link, *, on_failure, git=None) -> None:  # type: ignore[no-untyped-def]
+    def __init__(
+        self,
+        link: Link,
+        *,
+        on_failure: Callable[[str, BaseException], None],
+        git: Callable[[], dict[str, object]],
+        counts: Callable[[], dict[str, object]],
+    ) -> None:
         self._link = link
         self._on_failure = on_failure
         self._git = git
+        self._counts = counts
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards all below
         self._unread = 0
@@ -43,8 +53,7 @@ class Beat:
 
     def start(self) -> None:
         threading.Thread(target=self._beat_on, name="beat", daemon=True).start()
-        if self._git is not None:
-            threading.Thread(target=self._look_on, name="git", daemon=True).start()
+        threading.Thread(target=self._look_on, name="git", daemon=True).start()
 
     def stop(self) -> None:
         self._stop.set()
@@ -105,7 +114,7 @@ class Beat:
                 self._enrolment, self._stamp = self._link.enrolments, ""
                 self._tree_is_new = bool(self._tree)
             tree, self._tree_is_new = (self._tree, False) if self._tree_is_new else ({}, False)
-            body = {"wait_s": self._interval_s, "seen": self._stamp, "process": self._link.process, **tree}
+            body = {"wait_s": self._interval_s, "seen": self._stamp, "process": self._link.process, **self._counts(), **tree}
         try:
             answer = self._link.ask("heartbeat", body, timeout_s=self._interval_s + MARGIN_S, patient=False)
         except Refusal:

@@ -24,6 +24,10 @@ from collections import namedtuple
 from lattice import names
 from lattice.agent import process
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 Client = namedtuple("Client", "pid started session")
 # is_ours: we hold its resume secret, and the process that it was last given to has ended
 Wanted = namedtuple("Wanted", "peer role resume ticket named is_ours", defaults=(False,))
@@ -33,7 +37,7 @@ MAX_RECORDS = 500
 _MAX_BYTES = 16_384
 
 
-def client_of(environ: dict[str, str], pid: int) -> Client:  # type: ignore[valid-type]
+def client_of(environ: dict[str, str], pid: int) -> Client:
     """The program that started us: by process, and by the session id it gave us where it gives one."""
     return Client(pid, process.started(pid), environ.get("CLAUDE_CODE_SESSION_ID", "")[:100])
 
@@ -41,7 +45,7 @@ def client_of(environ: dict[str, str], pid: int) -> Client:  # type: ignore[vali
 class Identity:
     """Who this process wants to be on the broker of one port. Not shared between threads: the link's lock guards it."""
 
-    def __init__(self, settings, environ: dict[str, str], client_pid: int) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, settings: Any, environ: dict[str, str], client_pid: int) -> None:
         self._settings = settings
         self._folder = os.path.join(settings.home, "sessions")
         self._environ = environ
@@ -50,10 +54,10 @@ class Identity:
         self._peer = ""  # ours since the first enrolment, whatever records say
 
     @functools.cached_property
-    def client(self) -> Client:  # type: ignore[valid-type]
+    def client(self) -> Client:
         return client_of(self._environ, self._client_pid)  # at its first use: on macOS it runs a program
 
-    def wanted(self, port: int) -> Wanted:  # type: ignore[valid-type]
+    def wanted(self, port: int) -> Wanted:
         """The id, role and proof of ownership to enrol with now."""
         settings = self._settings
         role = "architect" if settings.peer_role.strip().lower() == "architect" else "worker"
@@ -104,7 +108,7 @@ class Identity:
     def _path(self, peer: str, port: int) -> str:
         return os.path.join(self._folder, f"{peer}@{port}.json")
 
-    def _known(self, peer: str, role: str, port: int, named: bool) -> Wanted:  # type: ignore[valid-type]
+    def _known(self, peer: str, role: str, port: int, named: bool) -> Wanted:
         record = _read(self._path(peer, port))
         resume = str(record.get("resume") or "")
         return Wanted(peer, role, resume, "", named, bool(resume) and not _is_held(record, False))

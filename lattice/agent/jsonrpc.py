@@ -36,7 +36,7 @@ class RpcError(Exception):
         self.id = id
 
 
-def read(line: bytes) -> Request | Notification | None:  # type: ignore[valid-type]
+def read(line: bytes) -> Request | Notification | None:
     """The message in a line; None for a blank line or an answer (we never ask). RpcError for what is no message."""
     if not line.strip():
         return None

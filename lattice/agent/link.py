@@ -23,7 +23,10 @@ from lattice.web.client import Client, query, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lattice.agent.identity import Identity
+    from collections.abc import Callable
+    from typing import Any
+
+    from lattice.agent.identity import Identity, Wanted
 
 PATIENCE_S = 15.0  # a broker starts in well under a second; a client waits a minute for a tool
 CALL_S = 10.0
@@ -36,7 +39,7 @@ _ENROL_AGAIN = ("not_registered", "token_expired", "bad_token", "token_revoked",
 class Link:
     """The way to the broker, and who we are there: `id`, `role`, `workspace` ("" before the first enrolment)."""
 
-    def __init__(self, settings, identity: Identity, *, working_dir: str, client_name=lambda: "") -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, settings: Any, identity: Identity, *, working_dir: str, client_name: Callable[[], str] = str) -> None:
         self._settings = settings
         self._identity = identity
         self._lock = threading.RLock()  # guards everything below; held while enrolling, so that one thread does it
@@ -53,13 +56,13 @@ class Link:
         self.workspace = settings.workspace
         self.working_dir = working_dir
         self.enrolments = 0
-        self.came_back = False  # the id was ours before this process
+        self.came_back = False  # the id was ours before this process, or promised to it
         self._client_name = client_name
         self.is_enrolled = threading.Event()
 
     # -- asking -------------------------------------------------------------------------------------
 
-    def ask(self, name: str, values: dict[str, object], *, timeout_s: float = CALL_S, patient: bool = True) -> dict[str, object]:
+    def ask(self, name: str, values: dict[str, object], *, timeout_s: float = CALL_S, patient: bool = True) -> dict[str, Any]:
         """The broker's answer to an operation of the contract. Raises the Refusal it gives, or Unavailable.
 
         Not `patient`: neither starts a broker nor waits for one; so a session that only beats lets a stopped one rest.
@@ -82,7 +85,7 @@ class Link:
         """Be known to the broker. Raises as `ask` does."""
         self._insist(lambda token: {}, True)
 
-    def _insist(self, exchange, may_repeat: bool, patient: bool = True) -> dict[str, object]:  # type: ignore[no-untyped-def]
+    def _insist(self, exchange: Callable[[str], dict[str, Any]], may_repeat: bool, patient: bool = True) -> dict[str, Any]:
         """Do it, as often as it takes: after each failure of the way, not of the call. At most PATIENCE_S."""
         give_up = time.monotonic() + (PATIENCE_S if patient else 0.0)
         pause_s = 0.02
@@ -91,7 +94,7 @@ class Link:
             token = ""
             try:
                 token = self._enrolled(patient)
-                return exchange(token)  # type: ignore[no-any-return]
+                return exchange(token)
             except Refusal as refusal:
                 late = time.monotonic() > give_up
                 if refusal.code == "killed":
@@ -111,7 +114,7 @@ class Link:
                 else:
                     raise
 
-    def _exchange(self, method, path, body, token, timeout_s):  # type: ignore[no-untyped-def]
+    def _exchange(self, method: str, path: str, body: dict[str, object] | None, token: str, timeout_s: float) -> dict[str, Any]:
         client = self._borrow()
         try:
             answer = client.call(method, path, body, {"Authorization": "Bearer " + token}, timeout_s=timeout_s)
@@ -163,11 +166,14 @@ class Link:
 
     def _compare_versions(self, health: dict[str, object]) -> None:
         theirs = str(health.get("version") or "")
-        if _numbers(theirs) < _numbers(VERSION) or health.get("wire") != WIRE:
-            self.note(
-                f"this session is c2-lattice {VERSION}, the running broker is {theirs or 'older'}; "
-                "what both know works. To bring them together: python launch.py --restart"
-            )
+        ours_first = _numbers(theirs) < _numbers(VERSION)
+        if not ours_first and health.get("wire") == WIRE:
+            return
+        remedy = "restart the broker: python launch.py --restart" if ours_first else "start this session again"
+        self.note(
+            f"this session is c2-lattice {VERSION}, the running broker {theirs or 'an older one'}; what both know works. "
+            f"To bring them together {remedy}"
+        )
 
     def _read_secret(self) -> bytes:
         from lattice.guard.tokens import SecretError, load_secret
@@ -229,7 +235,8 @@ class Link:
             body: dict[str, object] = {
                 "id": wanted.peer, "role": wanted.role, "pid": os.getpid(), "working_dir": self.working_dir,
                 "workspace": self.workspace, "process": self.process, "client": self._client_name()[:100],
-                "fallback": wanted.named and not waits, "named": wanted.named, "beat_ms": BEAT_MS, "version": VERSION, "idempotency_key": key,
+                "fallback": wanted.named and not waits, "named": wanted.named, "beat_ms": BEAT_MS, "version": VERSION,
+                "idempotency_key": key,
             }  # fmt: skip
             if self._identity.client.pid > 0:
                 body["client_pid"] = self._identity.client.pid
@@ -260,14 +267,14 @@ class Link:
             return
         raise Unavailable("the broker refused each id that this session asked for", code="unavailable_id")
 
-    def _take_in(self, wanted, answer: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
+    def _take_in(self, wanted: Wanted, answer: dict[str, object]) -> None:
         token, id = answer.get("token"), answer.get("id")
         if not isinstance(token, str) or not isinstance(id, str):
             raise Unavailable("the broker's answer to the enrolment is not one we understand", code="internal")
         self._token = token
         self.enrolments += 1
         if self.enrolments == 1:
-            self.came_back = bool(wanted.resume)
+            self.came_back = bool(wanted.resume or wanted.ticket)
         self.id = id
         self.role = str(answer.get("role") or wanted.role)
         self.workspace = str(answer.get("workspace") or self.workspace)

@@ -20,6 +20,13 @@ from lattice.contract.framing import frame
 from lattice.errors import Refusal
 from lattice.visible import visible
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Ask = Callable[[str, dict[str, object]], dict[str, Any]]
+
 PROOF_AFTER_S = 0.2
 RETRY_S = 2.0
 _REMEMBERED = 5000
@@ -28,7 +35,7 @@ _REMEMBERED = 5000
 class Offers:
     """The offers of this process. `ask(operation, values)` reaches the broker; `now` is monotonic, in seconds."""
 
-    def __init__(self, ask, process: str, now=time.monotonic) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, ask: Ask, process: str, now: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
         self._process = process
         self._now = now
@@ -40,7 +47,7 @@ class Offers:
         self._busy = False
         self._thread: threading.Thread | None = None
 
-    def take(self) -> dict[str, object]:
+    def take(self) -> dict[str, Any]:
         """The broker's answer: {messages, more, paused}, without what this process has shown before."""
         answer = self._ask("check_messages", {"way": "tool", "process": self._process})
         fresh = []
@@ -122,12 +129,12 @@ class Offers:
         return []
 
 
-def shape(answer: dict[str, object]) -> dict[str, object]:
+def shape(answer: dict[str, Any]) -> dict[str, object]:
     """What `check_messages` answers, from the broker's answer. Peer text is visible throughout, and framed."""
     boundary = names.new_key()[:16]
     messages: list[dict[str, object]] = []
     frames: list[str] = []
-    for message in answer["messages"]:  # type: ignore[attr-defined]
+    for message in answer["messages"]:
         shown = {name: value for name, value in message.items() if name not in ("receipt", "content") and value not in (None, "", 0)}
         messages.append({**shown, "content": visible(str(message["content"]))})
         frames.append(_framed(message, boundary))

@@ -16,13 +16,14 @@ import time
 
 from lattice import settings as settings_of
 from lattice.agent import stdio
-from lattice.agent.beat import Beat
-from lattice.agent.identity import Identity
-from lattice.agent.link import Link
-from lattice.agent.mail import Offers
 from lattice.agent.session import Session
-from lattice.agent.toolbox import Toolbox
 from lattice.errors import Refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lattice.agent.toolbox import Toolbox
 
 ENROL_AFTER_S = 0.3  # after the first tools/list: `claude mcp list` is gone by then
 LEAVE_S = 0.45
@@ -31,33 +32,47 @@ WATCH_S = 2.0
 
 
 class Server:
-    """The parts, put together once."""
+    """The parts, put together once: those of the first answer at once, the others by `open_toolbox`."""
 
     def __init__(self, environ: dict[str, str]) -> None:
-        self.settings = settings_of.read(environ)
+        self.environ = environ
+        settings: Any = settings_of.read(environ)
+        self.settings = settings
         self.client_pid = os.getppid()
-        self.folder = self.settings.peer_dir or _cwd()
+        self.client_started = ""
+        self.folder = settings.peer_dir or _cwd()
+        self.toolbox: Toolbox | None = None
         self._ending = threading.Lock()
-        self._first_use = threading.Lock()
-        self._timer: threading.Timer | None = None
+        self._first_use = threading.Lock()  # guards _in_use
         self._in_use = False
         self.wire = stdio.take_over()
-        self.identity = Identity(self.settings, environ, self.client_pid)
-        self.link = Link(self.settings, self.identity, working_dir=self.folder, client_name=self._client_name)
-        self.beat = Beat(self.link, on_failure=self.failed, git=self._git)
-        self.offers = Offers(self.link.ask, self.link.process)
-        self.toolbox = Toolbox(
-            self.settings, self.link, self.beat, self.offers, environ=environ, on_failure=self.failed, on_use=self.used
-        )
-        self.session = Session(self.write, self.toolbox)
+        self.session = Session(self.write, self.open_toolbox)
+
+    def open_toolbox(self) -> Toolbox:
+        if self.toolbox is None:
+            from lattice.agent.beat import Beat
+            from lattice.agent.identity import Identity
+            from lattice.agent.link import Link
+            from lattice.agent.mail import Offers
+            from lattice.agent.toolbox import Toolbox
+
+            self.identity = Identity(self.settings, self.environ, self.client_pid)
+            self.link = Link(self.settings, self.identity, working_dir=self.folder, client_name=self._client_name)
+            self.beat = Beat(self.link, on_failure=self.failed, git=self._git, counts=self._counts)
+            self.offers = Offers(self.link.ask, self.link.process)
+            self.toolbox = Toolbox(
+                self.settings, self.link, self.beat, self.offers, environ=self.environ, on_failure=self.failed, on_use=self.used
+            )
+        return self.toolbox
 
     def serve(self) -> None:
         """Until stdin ends. Never returns."""
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
         try:
             for number, line in enumerate(self.wire.lines()):
                 self.session.receive(line)
                 if number == 0:
-                    threading.Thread(target=self._watch, name="watch", daemon=True).start()
+                    self.open_toolbox()
             give_up = time.monotonic() + DRAIN_S
             while self.session.busy() and time.monotonic() < give_up:
                 time.sleep(0.01)
@@ -76,12 +91,15 @@ class Server:
 
     def _leave(self) -> None:
         try:
-            self.beat.stop()
             self.session.close()
         except stdio.Gone:
             pass  # nobody is there to hear it
+        if self.toolbox is None:
+            return
+        self.beat.stop()
         self.offers.settle(LEAVE_S / 3)
-        self.link.leave(forget=not (self.toolbox.was_called or self.link.came_back), within_s=LEAVE_S)
+        was_nobody = not (self.toolbox.was_called or self.link.came_back or self.beat.waiting())
+        self.link.leave(forget=was_nobody, within_s=LEAVE_S)
 
     def write(self, line: bytes) -> None:
         try:
@@ -91,16 +109,16 @@ class Server:
                 raise
             self.end()  # does not return
 
-    def used(self, *, called: bool) -> None:
+    def used(self, called: bool) -> None:
         """The client has listed the tools, or called one: from now on we beat. Enrols soon, a call does at once."""
         with self._first_use:
             if not self._in_use:
                 self._in_use = True
                 self.beat.start()
                 if not called:
-                    self._timer = threading.Timer(ENROL_AFTER_S, self._enrol)
-                    self._timer.daemon = True
-                    self._timer.start()
+                    timer = threading.Timer(ENROL_AFTER_S, self._enrol)
+                    timer.daemon = True
+                    timer.start()
 
     def _enrol(self) -> None:
         try:
@@ -111,6 +129,10 @@ class Server:
             self.failed("enrolling failed", error)
 
     def _watch(self) -> None:
+        if os.name == "nt":
+            from lattice.agent import process
+
+            self.client_started = process.started(self.client_pid)
         while True:
             time.sleep(WATCH_S)
             if self._client_is_gone():
@@ -121,12 +143,15 @@ class Server:
             return os.getppid() != self.client_pid
         from lattice.agent import process
 
-        return not process.is_alive(self.client_pid, self.identity.client.started)
+        return not process.is_alive(self.client_pid, self.client_started)
 
     def _git(self) -> dict[str, object]:
         from lattice.agent import git
 
         return git.state(self.folder)
+
+    def _counts(self) -> dict[str, object]:
+        return self.open_toolbox().counts()
 
     def _client_name(self) -> str:
         return self.session.client_name
@@ -143,7 +168,7 @@ def main() -> int:
     except settings_of.BadSetting as error:
         sys.stderr.write(f"c2-lattice: {error}\n")
         return 78  # EX_CONFIG
-    threading.excepthook = lambda failure: server.failed(f"thread {failure.thread and failure.thread.name}", failure.exc_value)  # type: ignore[arg-type,assignment]
+    threading.excepthook = lambda failure: server.failed(f"thread {failure.thread and failure.thread.name}", failure.exc_value)  # type: ignore[arg-type]
     _wait_for_signals(server)
     server.serve()
     return 0

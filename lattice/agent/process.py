@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 
-
 _TELLS = sys.platform == "win32" or os.path.isdir("/proc/self")  # here, no start time means no process
 
 

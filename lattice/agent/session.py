@@ -13,12 +13,20 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import deque
 
 from lattice import VERSION
-from lattice.agent import jsonrpc, tools
+from lattice.agent import jsonrpc
+from lattice.agent.instructions import INSTRUCTIONS
 from lattice.agent.jsonrpc import Notification, Request, RpcError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lattice.agent.toolbox import Toolbox
 
 MODERN = ("2026-07-28",)
 LEGACY = ("2025-11-25", "2025-06-18", "2024-11-05")  # 2025-03-26 demands batches
@@ -41,7 +49,7 @@ class Call:
 
     __slots__ = ("id", "name", "arguments", "meta", "modern", "settled")
 
-    def __init__(self, id, name, arguments, meta, modern):  # type: ignore[no-untyped-def]
+    def __init__(self, id: object, name: str, arguments: dict[str, object], meta: dict[str, object], modern: bool) -> None:
         self.id = id
         self.name = name
         self.arguments = arguments
@@ -51,7 +59,8 @@ class Call:
 
 
 class Session:
-    """The talk with one client. `toolbox` does the calls:
+    """The talk with one client. `open_toolbox()` is called once, by the reading thread, when the first request needs it:
+    opening takes longer than a first answer may. The toolbox does the calls:
 
     toolbox.names                     the tools on offer
     toolbox.listed()                  tools/list was asked; must not wait
@@ -62,9 +71,9 @@ class Session:
     toolbox.failed(what, error)       a fault of ours, for the log
     """
 
-    def __init__(self, write, toolbox) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, write: Callable[[bytes], None], open_toolbox: Callable[[], Toolbox]) -> None:
         self._write = write
-        self._toolbox = toolbox
+        self._open_toolbox = open_toolbox
         self._lock = threading.Lock()  # guards _running, _listening, _waiting, _idle, _workers and Call.settled
         self._work = threading.Condition(self._lock)
         self._running: dict[object, Call] = {}
@@ -73,6 +82,10 @@ class Session:
         self._workers = 0
         self._idle = 0
         self.client_name = ""  # as the client calls itself; for display only
+
+    @functools.cached_property
+    def _toolbox(self) -> Toolbox:
+        return self._open_toolbox()
 
     # -- the reading thread -------------------------------------------------------------------------
 
@@ -89,7 +102,7 @@ class Session:
         elif message is not None:
             self._answer(message)
 
-    def _answer(self, request: Request) -> None:  # type: ignore[valid-type]
+    def _answer(self, request: Request) -> None:
         try:
             params, meta = _params(request)
             modern = _is_modern(request.method, meta)
@@ -126,14 +139,14 @@ class Session:
             "protocolVersion": wanted if wanted in LEGACY else LEGACY[0],
             "capabilities": CAPABILITIES,
             "serverInfo": INFO,
-            "instructions": tools.INSTRUCTIONS,
+            "instructions": INSTRUCTIONS,
         }
 
     def _discover(self, id: object, params: dict[str, object]) -> dict[str, object]:
         return {
             "supportedVersions": list(SUPPORTED),
             "capabilities": CAPABILITIES,
-            "instructions": tools.INSTRUCTIONS,
+            "instructions": INSTRUCTIONS,
             "ttlMs": LIST_TTL_MS,
             "cacheScope": "private",
         }
@@ -144,6 +157,8 @@ class Session:
     def _list(self, id: object, params: dict[str, object]) -> dict[str, object]:
         if params.get("cursor") is not None:
             raise RpcError(jsonrpc.INVALID_PARAMS, "Invalid cursor: there is one page")
+        from lattice.agent import tools
+
         listed: dict[str, object] = {"tools": [tools.describe(name) for name in self._toolbox.names]}
         if _META + "protocolVersion" in (params.get("_meta") or {}):  # type: ignore[operator]
             listed.update(ttlMs=LIST_TTL_MS, cacheScope="private")
@@ -156,11 +171,7 @@ class Session:
         with self._lock:
             self._refuse_used(id)
             self._listening.add(id)
-        self._write(
-            jsonrpc.notification(
-                "notifications/subscriptions/acknowledged", {"_meta": {_SUBSCRIPTION: id}, "notifications": {}}
-            )
-        )
+        self._write(jsonrpc.notification("notifications/subscriptions/acknowledged", {"_meta": {_SUBSCRIPTION: id}, "notifications": {}}))
 
     # -- calls of tools -----------------------------------------------------------------------------
 
@@ -261,7 +272,7 @@ _METHODS: dict[str, dict[str, str]] = {
 }
 
 
-def _params(request: Request) -> tuple[dict[str, object], dict[str, object]]:  # type: ignore[valid-type]
+def _params(request: Request) -> tuple[dict[str, object], dict[str, object]]:
     params = {} if request.params is None else request.params
     if not isinstance(params, dict):
         raise RpcError(jsonrpc.INVALID_PARAMS, "params must be an object")

@@ -9,6 +9,10 @@ from __future__ import annotations
 import os
 import threading
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MAX_LINE = 8 * 1024 * 1024  # bytes; every argument together is at most 1 MiB, so 8 are a client gone wrong
 _CHUNK = 65_536
 TOO_LONG = b"[]"  # what the reader hands on for a line that it threw away: no message, so it is answered -32600
@@ -26,7 +30,7 @@ class Wire:
         self._write_fd = write_fd
         self._writing = threading.Lock()
 
-    def lines(self):  # type: ignore[no-untyped-def]
+    def lines(self) -> Iterator[bytes]:
         """Each line without its end, until the client closes its side. A last line without an end counts."""
         parts: list[bytes] = []  # of the line that has not ended yet
         size = 0

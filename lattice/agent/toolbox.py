@@ -8,16 +8,18 @@ what the session should know once. Text and structure are the same JSON.
 from __future__ import annotations
 
 import json
-import os
+import threading
 from collections import namedtuple
 
 from lattice.agent import mail, tools
-from lattice.contract import operations
 from lattice.contract.params import JSON_TYPE, check_fields
 from lattice.errors import Internal, Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from lattice.agent.beat import Beat
     from lattice.agent.link import Link
     from lattice.agent.mail import Offers
@@ -28,7 +30,17 @@ Outcome = namedtuple("Outcome", "structured text is_error receipts")
 class Toolbox:
     """Calls of tools for one session (see `session.Session` for what it asks of this class)."""
 
-    def __init__(self, settings, link: Link, beat: Beat, offers: Offers, *, environ: dict[str, str], on_failure, on_use) -> None:  # type: ignore[no-untyped-def]
+    def __init__(
+        self,
+        settings: Any,
+        link: Link,
+        beat: Beat,
+        offers: Offers,
+        *,
+        environ: dict[str, str],
+        on_failure: Callable[[str, BaseException], None],
+        on_use: Callable[[bool], None],
+    ) -> None:
         self.names = tools.offered(settings.toolsets)
         self._link = link
         self._beat = beat
@@ -38,23 +50,35 @@ class Toolbox:
         self._on_use = on_use
         self._claims: dict[int, int] = {}  # task -> fencing token
         self._locks: dict[str, int] = {}  # path as it was given -> fencing token
-        self.was_called = False
+        self._counting = threading.Lock()  # guards the next two
+        self._calls = 0
+        self._errors = 0
 
     # -- what the session tells us --------------------------------------------------------------------
 
+    @property
+    def was_called(self) -> bool:
+        return self._calls > 0
+
+    def counts(self) -> dict[str, object]:
+        """What a beat says of the use of tools."""
+        with self._counting:
+            return {"tool_calls_count": self._calls, "errors_count": self._errors}
+
     def listed(self) -> None:
-        self._on_use(called=False)
+        self._on_use(False)
 
     def arrived(self) -> None:
-        self.was_called = True
+        with self._counting:
+            self._calls += 1
         self._offers.prove()
-        self._on_use(called=True)
+        self._on_use(True)
 
-    def delivered(self, outcome: Outcome) -> None:  # type: ignore[valid-type]
+    def delivered(self, outcome: Outcome) -> None:
         if outcome.receipts:
             self._offers.flushed(outcome.receipts)
 
-    def undelivered(self, outcome: Outcome) -> None:  # type: ignore[valid-type]
+    def undelivered(self, outcome: Outcome) -> None:
         if outcome.receipts:
             self._offers.give_back(outcome.receipts)
 
@@ -63,7 +87,7 @@ class Toolbox:
 
     # -- a call -----------------------------------------------------------------------------------------
 
-    def call(self, name: str, arguments: dict[str, object], meta: dict[str, object]) -> Outcome:  # type: ignore[valid-type]
+    def call(self, name: str, arguments: dict[str, object], meta: dict[str, object]) -> Outcome:
         receipts: list[str] = []
         try:
             said = self._do(name, _checked(name, arguments), receipts)
@@ -73,6 +97,9 @@ class Toolbox:
         except Exception as error:  # the session's door: a fault of ours must not end the talk
             self.failed(f"{name} failed", error)
             said, is_error = Internal(f"{name} failed inside the session: {type(error).__name__}: {error}").as_json(), True
+        if is_error:
+            with self._counting:
+                self._errors += 1
         if name != "check_messages" or is_error or said.get("more"):
             waiting = self._beat.waiting(said.get("more") if name == "check_messages" else None)
             if waiting:
@@ -85,7 +112,7 @@ class Toolbox:
     def _do(self, name: str, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
         special = _SPECIAL.get(name)
         if special is not None:
-            return special(self, values, receipts)  # type: ignore[no-any-return]
+            return special(self, values, receipts)
         return self._link.ask(name, values)
 
     def _refused(self, refusal: Refusal) -> dict[str, object]:
@@ -99,7 +126,7 @@ class Toolbox:
 
     def _check_messages(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
         answer = self._offers.take()
-        receipts += [str(message["receipt"]) for message in answer["messages"] if message.get("receipt")]  # type: ignore[attr-defined]
+        receipts += [str(message["receipt"]) for message in answer["messages"] if message.get("receipt")]
         said = mail.shape(answer)
         self._beat.took(answer.get("more"))
         return said
@@ -115,7 +142,7 @@ class Toolbox:
 
     def _peers(self, values: dict[str, object]) -> dict[str, object]:
         found = self._link.ask("list_peers", values)["peers"]
-        peers = [_peer(peer) for peer in found if peer.get("id") != self._link.id]  # type: ignore[attr-defined]
+        peers = [_peer(peer) for peer in found if peer.get("id") != self._link.id]
         said: dict[str, object] = {"your_id": self._link.id, "your_role": self._link.role, "peers": peers}
         if not peers:
             said["message"] = "No other active peers found."
@@ -146,9 +173,9 @@ class Toolbox:
         return answer
 
     def _complete_task(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
-        task = values["task_id"]
-        answer = self._link.ask("complete_task", self._fenced(values, self._claims.get(task)))  # type: ignore[call-overload]
-        self._claims.pop(task, None)  # type: ignore[call-overload]
+        task = int(str(values["task_id"]))
+        answer = self._link.ask("complete_task", self._fenced(values, self._claims.get(task)))
+        self._claims.pop(task, None)
         return answer
 
     def _get_conversation(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
@@ -165,7 +192,7 @@ class Toolbox:
             values["working_dir"] = self._link.working_dir
         return self._link.ask("spawn_worker", values, timeout_s=30.0)
 
-    def _remember(self, tokens: dict, thing: object, answer: dict[str, object]) -> None:  # type: ignore[type-arg]
+    def _remember(self, tokens: dict[Any, int], thing: object, answer: dict[str, object]) -> None:
         token = answer.get("token")
         if isinstance(token, int) and not isinstance(token, bool):
             tokens[thing] = token

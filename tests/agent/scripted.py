@@ -27,7 +27,12 @@ class ScriptedBroker:
     def __init__(self, home: str, secret: bytes = b"") -> None:
         self.secret = secret or tokens.load_secret(home)
         self.script: dict[str, list[Say]] = {}
-        self.always: dict[str, Say] = {"/leave": {"ok": True}, "/inbox/ack": {"ok": True}, "/inbox/return": {"ok": True}, "/peers": {"peers": []}}
+        self.always: dict[str, Say] = {
+            "/leave": {"ok": True},
+            "/inbox/ack": {"ok": True},
+            "/inbox/return": {"ok": True},
+            "/peers": {"peers": []},
+        }
         self.heard: list[tuple[str, dict[str, Any], str]] = []
         self.news = threading.Condition()
         self.beat: dict[str, Any] = {"paused": False, "unread": 0, "unread_from": [], "poll_interval_ms": 3000}
@@ -56,7 +61,9 @@ class ScriptedBroker:
         """The bodies of the calls of a path, once there are so many."""
         with self.news:
             if not self.news.wait_for(lambda: len(self.bodies(path)) >= count, within_s):
-                raise AssertionError(f"{path} was called {len(self.bodies(path))} times, not {count}; heard {[one[0] for one in self.heard]}")
+                raise AssertionError(
+                    f"{path} was called {len(self.bodies(path))} times, not {count}; heard {[one[0] for one in self.heard]}"
+                )
         return self.bodies(path)
 
     def bodies(self, path: str) -> list[dict[str, Any]]:
@@ -76,10 +83,21 @@ class ScriptedBroker:
             return Answer(200, said)
         if request.path == "/register" and request.path not in self.always:
             self.enrolled += 1
-            return Answer(200, {
-                "ok": True, "id": body["id"], "role": body.get("role", "worker"), "token": f"token-{self.enrolled}", "resume": "resume-secret",
-                "workspace": body.get("workspace", ""), "seat": {"held_by": None}, "beat_ms": 3000, "version": VERSION, "wire": WIRE,
-            })  # fmt: skip
+            return Answer(
+                200,
+                {
+                    "ok": True,
+                    "id": body["id"],
+                    "role": body.get("role", "worker"),
+                    "token": f"token-{self.enrolled}",
+                    "resume": "resume-secret",
+                    "workspace": body.get("workspace", ""),
+                    "seat": {"held_by": None},
+                    "beat_ms": 3000,
+                    "version": VERSION,
+                    "wire": WIRE,
+                },
+            )
         if request.path == "/heartbeat" and request.path not in self.always:
             if body.get("seen") == str(self.stamp) and body.get("wait_s"):
                 return Parked("beat", float(body["wait_s"]), self._beat)

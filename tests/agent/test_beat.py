@@ -107,6 +107,27 @@ class Beats(unittest.TestCase):
         self.assertIn("/x/a.py", until(lambda: client.call("list_peers").get("note"), "a note"))
         self.assertNotIn("note", client.call("list_peers"))
 
+    def test_it_says_how_often_tools_were_used_and_failed(self) -> None:
+        client = self.start()
+        client.result("list_peers")
+        client.result("claim_task", {})
+
+        def said() -> tuple[int, int]:
+            self.broker.tell()
+            last = self.broker.bodies("/heartbeat")[-1]
+            return last["tool_calls_count"], last["errors_count"]
+
+        until(lambda: said() == (2, 1), "a beat with the counts")
+
+    def test_a_nobody_with_mail_is_not_forgotten(self) -> None:
+        client = self.start(PEER_ID="alice")
+        client.request("tools/list")
+        self.broker.wait_for("/heartbeat", 2)
+        self.broker.tell(unread=1, unread_from=["arch"])
+        self.broker.wait_for("/heartbeat", 3)
+        client.close()
+        self.assertEqual(self.broker.wait_for("/leave")[0]["forget"], False)
+
     def test_the_interval_is_the_brokers_to_set(self) -> None:
         self.broker.beat["poll_interval_ms"] = 5000
         self.start().result("list_peers")
@@ -149,15 +170,19 @@ class TheTools(unittest.TestCase):
         self.home = self.enterContext(tempfile.TemporaryDirectory())
         self.broker = self.enterContext(ScriptedBroker(os.path.join(self.home, "state")))
         self.client = self.enterContext(
-            Session(self.home, C2_LATTICE_PORT=str(self.broker.port), PEER_ID="w1", PEER_DIR=os.path.join(self.home, "base"), TMUX="/tmp/t,1,0")
+            Session(
+                self.home, C2_LATTICE_PORT=str(self.broker.port), PEER_ID="w1", PEER_DIR=os.path.join(self.home, "base"), TMUX="/tmp/t,1,0"
+            )
         )
         self.client.initialize()
 
     def test_list_peers_leaves_the_caller_out(self) -> None:
-        self.broker.always["/peers"] = {"peers": [
-            {"id": "w1", "role": "worker", "last_heartbeat": 5},
-            {"id": "w2", "role": "worker", "summary": "", "last_heartbeat": 6, "git_branch": "main", "git_dirty_files": []},
-        ]}  # fmt: skip
+        self.broker.always["/peers"] = {
+            "peers": [
+                {"id": "w1", "role": "worker", "last_heartbeat": 5},
+                {"id": "w2", "role": "worker", "summary": "", "last_heartbeat": 6, "git_branch": "main", "git_dirty_files": []},
+            ]
+        }
         said = self.client.call("list_peers")
         self.assertEqual((said["your_id"], said["your_role"]), ("w1", "worker"))
         self.assertEqual(said["peers"], [{"id": "w2", "role": "worker", "summary": "", "git_branch": "main", "last_seen": 6}])

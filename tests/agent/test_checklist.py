@@ -70,18 +70,31 @@ class Framing(WithServer):
         self.assertTrue(all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in self.client.lines))
 
     def test_02_blank_lines_unknown_notifications_and_stray_answers_are_ignored(self) -> None:
-        for line in (b"\n", b"  \n", b'{"jsonrpc":"2.0","method":"notifications/what"}\n', b'{"jsonrpc":"2.0","id":9,"result":{}}\n',
-                     b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":404}}\n',
-                     b'{"jsonrpc":"2.0","method":"notifications/cancelled"}\n', b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":[]}}\n'):  # fmt: skip
+        for line in (
+            b"\n",
+            b"  \n",
+            b'{"jsonrpc":"2.0","method":"notifications/what"}\n',
+            b'{"jsonrpc":"2.0","id":9,"result":{}}\n',
+            b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":404}}\n',
+            b'{"jsonrpc":"2.0","method":"notifications/cancelled"}\n',
+            b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":[]}}\n',
+        ):
             self.client.send(line)
         self.assertEqual([message.get("id") for message in self.lines_until("end")], ["end"])
 
     def test_03_broken_lines_get_an_error_without_an_id_and_the_talk_goes_on(self) -> None:
-        for line, code in ((b"{\n", -32700), (b'{"jsonrpc":"2.0","id":1,"method":"\xff"}\n', -32700), (b"[]\n", -32600), (b"3\n", -32600),
-                           (b'{"jsonrpc":"2.0","id":null,"method":"ping"}\n', -32600)):  # fmt: skip
+        for line, code in (
+            (b"{\n", -32700),
+            (b'{"jsonrpc":"2.0","id":1,"method":"\xff"}\n', -32700),
+            (b"[]\n", -32600),
+            (b"3\n", -32600),
+            (b'{"jsonrpc":"2.0","id":null,"method":"ping"}\n', -32600),
+        ):
             self.client.send(line)
-            self.assertEqual(self.lines_until(f"after {line!r}")[-2], {
-                "jsonrpc": "2.0", "error": {"code": code, "message": self.lines_until("again")[-3]["error"]["message"]}})  # fmt: skip
+            self.assertEqual(
+                self.lines_until(f"after {line!r}")[-2],
+                {"jsonrpc": "2.0", "error": {"code": code, "message": self.lines_until("again")[-3]["error"]["message"]}},
+            )
 
     def test_04_ids_come_back_with_their_type(self) -> None:
         for id in (0, -3, 2**53, "", "0", "é"):
@@ -105,8 +118,15 @@ class Framing(WithServer):
 
 class LegacyLifecycle(WithServer):
     def test_07_initialize_echoes_a_version_it_knows_and_else_names_its_newest(self) -> None:
-        for asked, answered in (*((version, version) for version in LEGACY), ("2025-03-26", LEGACY[0]), ("1999-01-01", LEGACY[0]), ("2026-07-28", LEGACY[0])):
-            result = self.client.request("initialize", {"protocolVersion": asked, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}})
+        for asked, answered in (
+            *((version, version) for version in LEGACY),
+            ("2025-03-26", LEGACY[0]),
+            ("1999-01-01", LEGACY[0]),
+            ("2026-07-28", LEGACY[0]),
+        ):
+            result = self.client.request(
+                "initialize", {"protocolVersion": asked, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+            )
             self.assertEqual(result["protocolVersion"], answered)
             self.assertEqual(result["capabilities"], {"tools": {}})
             self.assertEqual(set(result["serverInfo"]), {"name", "version"})
@@ -169,12 +189,25 @@ class ModernLifecycle(WithServer):
             self.assertEqual(self.fails(method, {"_meta": META})["code"], -32601)
 
     def test_14_a_subscription_is_acknowledged_first_and_answered_at_the_end(self) -> None:
-        self.client.send({"jsonrpc": "2.0", "id": "sub", "method": "subscriptions/listen", "params": {"_meta": META, "notifications": {"toolsListChanged": True}}})
+        self.client.send(
+            {
+                "jsonrpc": "2.0",
+                "id": "sub",
+                "method": "subscriptions/listen",
+                "params": {"_meta": META, "notifications": {"toolsListChanged": True}},
+            }
+        )
         self.client.request("tools/call", {"_meta": META, "name": "list_peers", "arguments": {}})
         self.client.close()
         messages = [json.loads(line) for line in self.client.lines]
-        self.assertEqual(messages[0], {"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": {
-            "_meta": {"io.modelcontextprotocol/subscriptionId": "sub"}, "notifications": {}}})  # fmt: skip
+        self.assertEqual(
+            messages[0],
+            {
+                "jsonrpc": "2.0",
+                "method": "notifications/subscriptions/acknowledged",
+                "params": {"_meta": {"io.modelcontextprotocol/subscriptionId": "sub"}, "notifications": {}},
+            },
+        )
         self.assertEqual(messages[-1]["id"], "sub")
         self.assertEqual(messages[-1]["result"]["resultType"], "complete")
         self.assertEqual(len(messages), 3, "nothing that was not asked for")
@@ -212,11 +245,18 @@ class Tools(WithServer):
             self.assertIs(tool["annotations"]["openWorldHint"], False)
             self.assertNotIn("icons", tool)
             self.assertNotIn("outputSchema", tool)
-        self.assertLessEqual(len(json.dumps(self.client.request("tools/list")["tools"], separators=(",", ":"), ensure_ascii=False).encode()), 8000)
+        self.assertLessEqual(
+            len(json.dumps(self.client.request("tools/list")["tools"], separators=(",", ":"), ensure_ascii=False).encode()), 8000
+        )
 
     def test_20_text_and_structure_say_the_same(self) -> None:
         self.broker.script["/tasks/7"] = [{"task": {"id": 7, "title": "Zürich 🙂", "blocks": []}}]
-        for result in (self.call("get_task", task_id=7), self.call("get_task", task_id=8), self.call("claim_task", task_id="x"), self.call("list_peers")):
+        for result in (
+            self.call("get_task", task_id=7),
+            self.call("get_task", task_id=8),
+            self.call("claim_task", task_id="x"),
+            self.call("list_peers"),
+        ):
             self.assertEqual(len(result["content"]), 1)
             self.assertEqual(result["content"][0]["type"], "text")
             self.assertEqual(json.loads(result["content"][0]["text"]), result["structuredContent"])
@@ -284,12 +324,18 @@ class Process(unittest.TestCase):
 
     def test_26b_what_was_asked_before_the_end_of_stdin_is_answered(self) -> None:
         with ScriptedBroker(os.path.join(self.home, "state")) as broker:
-            asked = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}\n' \
-                b'{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"list_peers"}}'  # fmt: skip
+            asked = (
+                b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}\n'
+                b'{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"list_peers"}}'
+            )
             done = subprocess.run(
-                [*PYTHON, os.path.join(TOP, "mcp_server.py")], input=asked, capture_output=True, timeout=20, check=False,
+                [*PYTHON, os.path.join(TOP, "mcp_server.py")],
+                input=asked,
+                capture_output=True,
+                timeout=20,
+                check=False,
                 env=environment(self.home, C2_LATTICE_PORT=str(broker.port)),
-            )  # fmt: skip
+            )
         answers = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual([answer["id"] for answer in answers], [1, 2])
         self.assertEqual(answers[1]["result"]["structuredContent"]["message"], "No other active peers found.")
@@ -319,8 +365,14 @@ class Process(unittest.TestCase):
         self.assertEqual(os.stat(log).st_mode & 0o777, 0o600)
 
     def test_a_bad_setting_is_said_in_one_line(self) -> None:
-        done = subprocess.run([*PYTHON, os.path.join(TOP, "mcp_server.py")], input=b"", capture_output=True, timeout=20, check=False,
-                              env=environment(self.home, C2_LATTICE_PORT="many"))  # fmt: skip
+        done = subprocess.run(
+            [*PYTHON, os.path.join(TOP, "mcp_server.py")],
+            input=b"",
+            capture_output=True,
+            timeout=20,
+            check=False,
+            env=environment(self.home, C2_LATTICE_PORT="many"),
+        )
         self.assertEqual((done.returncode, done.stdout), (78, b""))
         self.assertIn(b"C2_LATTICE_PORT=many", done.stderr)
 
@@ -337,8 +389,12 @@ class Process(unittest.TestCase):
         self.addCleanup(os.close, writer)
         client = subprocess.Popen(
             [sys.executable, "-c", script, os.path.join(TOP, "mcp_server.py"), str(hold_reader)],
-            stdin=reader, stdout=out_writer, stderr=subprocess.PIPE, env=environment(self.home), pass_fds=(hold_reader,),
-        )  # fmt: skip
+            stdin=reader,
+            stdout=out_writer,
+            stderr=subprocess.PIPE,
+            env=environment(self.home),
+            pass_fds=(hold_reader,),
+        )
         assert client.stderr is not None
         pid = int(client.stderr.readline())
         os.write(writer, b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')

@@ -64,7 +64,7 @@ class Who(WithHome):
 
 class Start(WithHome):
     def test_a_foreign_program_on_the_port_is_named_and_nothing_is_started(self) -> None:
-        with foreign_program(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}") as (port, got):
+        with foreign_program(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}') as (port, got):
             with self.assertRaises(Unavailable) as caught:
                 daemon.start(self.settings(C2_LATTICE_PORT=str(port)))
             self.assertEqual(caught.exception.code, "foreign_program")
@@ -207,8 +207,14 @@ class Lives(WithHome):
 
 class Script(unittest.TestCase):
     def test_the_script_runs_isolated_from_any_folder(self) -> None:
-        done = subprocess.run([*PYTHON, os.path.join(TOP, "mcp_server.py")], input=b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n',
-                              capture_output=True, cwd="/", timeout=20, check=False)  # fmt: skip
+        done = subprocess.run(
+            [*PYTHON, os.path.join(TOP, "mcp_server.py")],
+            input=b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n',
+            capture_output=True,
+            cwd="/",
+            timeout=20,
+            check=False,
+        )
         self.assertEqual((done.returncode, json.loads(done.stdout)["result"], done.stderr), (0, {}, b""))
 
 

@@ -38,10 +38,16 @@ class WithRepositories(unittest.TestCase):
 @unittest.skipUnless(shutil.which("git"), "needs git")
 class TheWorkspace(WithRepositories):
     def test_it_is_the_origins_host_and_path_however_that_is_written(self) -> None:
-        for number, origin in enumerate((
-            "https://github.com/who/What.git", "https://user:pw@github.com/who/What", "git@github.com:who/What.git",
-            "ssh://git@GitHub.com:22/who/What.git/", "git://github.com//who/What", "https://github.com/who/What.git?x#y",
-        )):  # fmt: skip
+        for number, origin in enumerate(
+            (
+                "https://github.com/who/What.git",
+                "https://user:pw@github.com/who/What",
+                "git@github.com:who/What.git",
+                "ssh://git@GitHub.com:22/who/What.git/",
+                "git://github.com//who/What",
+                "https://github.com/who/What.git?x#y",
+            )
+        ):
             with self.subTest(origin=origin):
                 self.assertEqual(git.workspace(self.repository(f"r{number}", origin)), "github.com/who/What")
 
@@ -114,7 +120,9 @@ class TheState(WithRepositories):
         self.assertEqual(set(said["git_dirty_files"]), {"new name.py", "gone.py", 'quote " ünï.py'})  # type: ignore[call-overload]
 
     def test_a_repository_without_a_commit_and_a_folder_without_one(self) -> None:
-        self.assertEqual(git.state(self.repository("r")), {"git_branch": "main", "git_dirty_files": [], "git_more": 0, "git_last_commit": ""})
+        self.assertEqual(
+            git.state(self.repository("r")), {"git_branch": "main", "git_dirty_files": [], "git_more": 0, "git_last_commit": ""}
+        )
         self.assertEqual(git.state(self.top), {})
 
     def test_it_changes_nothing_in_the_repository(self) -> None:

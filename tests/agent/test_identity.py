@@ -37,8 +37,20 @@ class WhoAmI(unittest.TestCase):
 
     def record(self, **changed: Any) -> str:
         """A record as an ended process of this client left it."""
-        card = {"peer": "worker-abc123", "role": "worker", "resume": "old-secret", "port": PORT, "named": False, "client_pid": os.getppid(),
-                "client_started": process.started(os.getppid()), "session": "s-1", "pid": 2**22, "started": "1", "saved": 5.0, **changed}  # fmt: skip
+        card = {
+            "peer": "worker-abc123",
+            "role": "worker",
+            "resume": "old-secret",
+            "port": PORT,
+            "named": False,
+            "client_pid": os.getppid(),
+            "client_started": process.started(os.getppid()),
+            "session": "s-1",
+            "pid": 2**22,
+            "started": "1",
+            "saved": 5.0,
+            **changed,
+        }
         os.makedirs(os.path.join(self.home, "sessions"), exist_ok=True)
         path = os.path.join(self.home, "sessions", f"{card['peer']}@{PORT}.json")
         with open(path, "w", encoding="utf-8") as file:
@@ -128,7 +140,10 @@ class WhoAmI(unittest.TestCase):
         self.identity().keep("worker-1", "worker", "r", PORT, False)
         folder = os.path.join(self.home, "sessions")
         self.assertEqual(stat.S_IMODE(os.stat(folder).st_mode), 0o700)
-        self.assertEqual([(name, stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode)) for name in os.listdir(folder)], [(f"worker-1@{PORT}.json", 0o600)])
+        self.assertEqual(
+            [(name, stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode)) for name in os.listdir(folder)],
+            [(f"worker-1@{PORT}.json", 0o600)],
+        )
 
     def test_old_records_are_removed(self) -> None:
         path = self.record()

@@ -22,15 +22,29 @@ class Lines(unittest.TestCase):
                 self.assertNotIn("id", json.loads(jsonrpc.error(failure)))
 
     def test_what_is_no_message_is_an_invalid_request(self) -> None:
-        for line in (b"[]", b"1", b"null", b'"x"', b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]', b'{"jsonrpc":"2.0","id":null,"method":"ping"}',
-                     b'{"jsonrpc":"2.0","id":true,"method":"ping"}', b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', b'{"jsonrpc":"2.0","id":{},"method":"x"}'):  # fmt: skip
+        for line in (
+            b"[]",
+            b"1",
+            b"null",
+            b'"x"',
+            b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]',
+            b'{"jsonrpc":"2.0","id":null,"method":"ping"}',
+            b'{"jsonrpc":"2.0","id":true,"method":"ping"}',
+            b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}',
+            b'{"jsonrpc":"2.0","id":{},"method":"x"}',
+        ):
             with self.subTest(line=line):
                 failure = self.refused(line)
                 self.assertEqual(failure.code, -32600)
                 self.assertNotIn("id", json.loads(jsonrpc.error(failure)))
 
     def test_a_broken_message_with_a_usable_id_gets_it_back(self) -> None:
-        for line in (b'{"jsonrpc":"1.0","id":7,"method":"ping"}', b'{"jsonrpc":"2.0","id":7}', b'{"id":7,"method":"ping"}', b'{"jsonrpc":"2.0","id":7,"method":3}'):
+        for line in (
+            b'{"jsonrpc":"1.0","id":7,"method":"ping"}',
+            b'{"jsonrpc":"2.0","id":7}',
+            b'{"id":7,"method":"ping"}',
+            b'{"jsonrpc":"2.0","id":7,"method":3}',
+        ):
             with self.subTest(line=line):
                 self.assertEqual(json.loads(jsonrpc.error(self.refused(line)))["id"], 7)
 
@@ -42,7 +56,13 @@ class Lines(unittest.TestCase):
                 self.assertEqual((type(back), back), (type(id), id))
 
     def test_a_blank_line_and_an_answer_nobody_asked_for_are_nothing(self) -> None:
-        for line in (b"", b"  \r", b"\t", b'{"jsonrpc":"2.0","id":1,"result":{}}', b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}'):
+        for line in (
+            b"",
+            b"  \r",
+            b"\t",
+            b'{"jsonrpc":"2.0","id":1,"result":{}}',
+            b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}',
+        ):
             self.assertIsNone(jsonrpc.read(line))
 
     def test_a_line_out_is_one_line_of_ascii_whatever_it_carries(self) -> None:

@@ -30,8 +30,13 @@ class WithLink(unittest.TestCase):
         return self.enterContext(ScriptedBroker(self.state, **more))
 
     def link(self, port: int, **environ: str) -> Link:
-        environ = {"C2_LATTICE_HOME": self.state, "C2_LATTICE_DB": os.path.join(self.home, "db"), "C2_LATTICE_PORT": str(port),
-                   "C2_LATTICE_WORKSPACE": "w", **environ}  # fmt: skip
+        environ = {
+            "C2_LATTICE_HOME": self.state,
+            "C2_LATTICE_DB": os.path.join(self.home, "db"),
+            "C2_LATTICE_PORT": str(port),
+            "C2_LATTICE_WORKSPACE": "w",
+            **environ,
+        }
         settings = settings_module.read(environ)
         link = Link(settings, Identity(settings, environ, os.getppid()), working_dir=self.home)
         self.addCleanup(link.close)
@@ -45,9 +50,13 @@ class WithLink(unittest.TestCase):
 
 class Proof(WithLink):
     def test_a_foreign_program_is_named_with_its_port_and_hears_no_secret(self) -> None:
-        for answer in (b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}', b"SSH-2.0-x\r\n", b"",
-                       b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
-                       b'HTTP/1.1 200 OK\r\nContent-Length: 44\r\n\r\n{"status":"ok","proof":"' + b"0" * 8 + b'","pid":1 }   '):  # fmt: skip
+        for answer in (
+            b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}',
+            b"SSH-2.0-x\r\n",
+            b"",
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+            b'HTTP/1.1 200 OK\r\nContent-Length: 44\r\n\r\n{"status":"ok","proof":"' + b"0" * 8 + b'","pid":1 }   ',
+        ):
             with self.subTest(answer=answer), foreign_program(answer) as (port, got):
                 refusal = self.refusal(self.link(port, C2_LATTICE_SECRET=CANARY))
                 self.assertEqual(refusal.code, "foreign_program", refusal.message)
@@ -101,14 +110,20 @@ class Enrolling(WithLink):
         link = self.link(broker.port, PEER_ID="alice")
         link.ask("list_tasks", {})
         said = broker.bodies("/register")[0]
-        self.assertEqual((said["id"], said["named"], said["fallback"], said["workspace"], said["client_pid"]), ("alice", True, True, "w", os.getppid()))
+        self.assertEqual(
+            (said["id"], said["named"], said["fallback"], said["workspace"], said["client_pid"]), ("alice", True, True, "w", os.getppid())
+        )
         self.assertEqual(said["process"], link.process)
         ticket = next(authorization for path, _, authorization in broker.heard if path == "/register")
         self.assertEqual(tokens.read_ticket(broker.secret, ticket.removeprefix("Ticket "), 0)[:3], ("alice", "worker", "w"))
         self.assertEqual((link.id, link.role), ("alice", "worker"))
 
     def test_it_enrols_again_when_it_is_not_known_any_more(self) -> None:
-        for refusal in (NotFound("who?", code="not_registered"), Unauthorized("old", code="token_expired"), Unauthorized("?", code="bad_token")):
+        for refusal in (
+            NotFound("who?", code="not_registered"),
+            Unauthorized("old", code="token_expired"),
+            Unauthorized("?", code="bad_token"),
+        ):
             with self.subTest(code=refusal.code):
                 broker = self.broker()
                 broker.script["/tasks"] = [{"tasks": []}, refusal, {"tasks": [1]}]
@@ -144,7 +159,15 @@ class Enrolling(WithLink):
 
     def test_a_held_seat_is_said_once(self) -> None:
         broker = self.broker()
-        broker.always["/register"] = {"ok": True, "id": "a", "role": "worker", "token": "t", "resume": "r", "workspace": "w", "seat": {"held_by": "arch-1"}}
+        broker.always["/register"] = {
+            "ok": True,
+            "id": "a",
+            "role": "worker",
+            "token": "t",
+            "resume": "r",
+            "workspace": "w",
+            "seat": {"held_by": "arch-1"},
+        }
         link = self.link(broker.port, PEER_ID="a", PEER_ROLE="architect")
         link.enrol()
         self.assertIn("arch-1", link.notes())
@@ -152,7 +175,15 @@ class Enrolling(WithLink):
 
     def test_an_id_that_lives_elsewhere_is_told(self) -> None:
         broker = self.broker()
-        broker.always["/register"] = {"ok": True, "id": "alice-2", "role": "worker", "token": "t", "resume": "r", "workspace": "w", "seat": {}}
+        broker.always["/register"] = {
+            "ok": True,
+            "id": "alice-2",
+            "role": "worker",
+            "token": "t",
+            "resume": "r",
+            "workspace": "w",
+            "seat": {},
+        }
         link = self.link(broker.port, PEER_ID="alice")
         link.enrol()
         self.assertIn("you are alice-2", link.notes())

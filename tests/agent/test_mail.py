@@ -17,8 +17,21 @@ from tests.running import Session
 
 
 def letter(number: int, **more: Any) -> dict[str, Any]:
-    return {"id": number, "from": "arch", "role": "architect", "category": "finding", "content": f"text {number}", "sent": 1_700_000_000.0,
-            "receipt": f"r{number}", "redelivered": 0, "reply_to": None, "run_id": None, "hops": 0, "to": "w1", **more}  # fmt: skip
+    return {
+        "id": number,
+        "from": "arch",
+        "role": "architect",
+        "category": "finding",
+        "content": f"text {number}",
+        "sent": 1_700_000_000.0,
+        "receipt": f"r{number}",
+        "redelivered": 0,
+        "reply_to": None,
+        "run_id": None,
+        "hops": 0,
+        "to": "w1",
+        **more,
+    }
 
 
 class TheProof(unittest.TestCase):
@@ -98,7 +111,9 @@ class TheShape(unittest.TestCase):
         self.assertEqual(said["more"], 3)
 
     def test_no_mail_says_so(self) -> None:
-        self.assertEqual(mail.shape({"messages": [], "more": 0, "paused": True}), {"messages": [], "paused": True, "message": "No new messages."})
+        self.assertEqual(
+            mail.shape({"messages": [], "more": 0, "paused": True}), {"messages": [], "paused": True, "message": "No new messages."}
+        )
 
 
 class OverStdio(unittest.TestCase):

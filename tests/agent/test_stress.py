@@ -21,17 +21,29 @@ ODD: tuple[Any, ...] = (None, True, 0, -1, 1.5, 2**70, "", "x" * 300, "\ud800", 
 
 def odd(random: random.Random, depth: int = 3) -> Any:
     if depth and random.random() < 0.3:
-        return {random.choice(("name", "arguments", "task_id", "cursor", "_meta", "x")): odd(random, depth - 1) for _ in range(random.randrange(3))}
+        return {
+            random.choice(("name", "arguments", "task_id", "cursor", "_meta", "x")): odd(random, depth - 1)
+            for _ in range(random.randrange(3))
+        }
     return random.choice(ODD)
 
 
 def request(random: random.Random, id: object) -> dict[str, Any]:
     message: dict[str, Any] = {"jsonrpc": "2.0", "id": id, "method": random.choice(METHODS)}
-    params = random.choice((
-        None, odd(random), {"protocolVersion": odd(random)},
-        {"name": random.choice((*TOOLS, "nope")), "arguments": odd(random)},
-        {"_meta": {"io.modelcontextprotocol/protocolVersion": random.choice(("2026-07-28", "x", 3)), "io.modelcontextprotocol/clientCapabilities": odd(random)}},
-    ))  # fmt: skip
+    params = random.choice(
+        (
+            None,
+            odd(random),
+            {"protocolVersion": odd(random)},
+            {"name": random.choice((*TOOLS, "nope")), "arguments": odd(random)},
+            {
+                "_meta": {
+                    "io.modelcontextprotocol/protocolVersion": random.choice(("2026-07-28", "x", 3)),
+                    "io.modelcontextprotocol/clientCapabilities": odd(random),
+                }
+            },
+        )
+    )
     if params is not None:
         message["params"] = params
     return message
@@ -62,12 +74,27 @@ class Fuzz(unittest.TestCase):
         random = chance(self)
         home = self.enterContext(tempfile.TemporaryDirectory())
         broker = self.enterContext(ScriptedBroker(os.path.join(home, "state")))
-        for path in ("/send", "/inbox/take", "/tasks", "/tasks/claim", "/memory", "/lock", "/unlock", "/locks", "/summary", "/escalations", "/conversation"):
+        for path in (
+            "/send",
+            "/inbox/take",
+            "/tasks",
+            "/tasks/claim",
+            "/memory",
+            "/lock",
+            "/unlock",
+            "/locks",
+            "/summary",
+            "/escalations",
+            "/conversation",
+        ):
             broker.always[path] = {"ok": True, "messages": []}
         server = subprocess.Popen(
-            [*PYTHON, os.path.join(TOP, "mcp_server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [*PYTHON, os.path.join(TOP, "mcp_server.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=environment(home, C2_LATTICE_PORT=str(broker.port)),
-        )  # fmt: skip
+        )
         assert server.stdin is not None and server.stdout is not None and server.stderr is not None
         out: list[bytes] = []
         reader = threading.Thread(target=lambda: out.extend(server.stdout or ()), daemon=True)
@@ -82,7 +109,9 @@ class Fuzz(unittest.TestCase):
             elif kind < 0.85:  # ids of broken lines are from a range of their own: whether one can be read is chance
                 line = broken(random, json.dumps(request(random, f"broken-one-{number}")).encode())
             elif kind < 0.95:
-                line = json.dumps({"jsonrpc": "2.0", "method": random.choice(("notifications/cancelled", "x")), "params": odd(random)}).encode()
+                line = json.dumps(
+                    {"jsonrpc": "2.0", "method": random.choice(("notifications/cancelled", "x")), "params": odd(random)}
+                ).encode()
             else:
                 line = random.choice(RARE)
             server.stdin.write(line + random.choice((b"\n", b"\n", b"\r\n")))

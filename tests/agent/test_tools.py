@@ -7,6 +7,7 @@ import re
 import unittest
 
 from lattice.agent import tools
+from lattice.agent.instructions import INSTRUCTIONS
 from lattice.agent.toolbox import usage
 from lattice.contract import operations
 
@@ -50,13 +51,29 @@ class TheTwentyTwo(unittest.TestCase):
 
     def test_the_arguments_of_the_published_tools_are_all_there(self) -> None:
         published = {
-            "list_peers": "scope", "send_message": "recipient_id category content", "check_messages": "", "set_summary": "summary",
-            "view_dashboard": "", "broadcast": "category content", "log_conversation": "turn_type content", "get_conversation": "peer_id last",
-            "lock_file": "file_path", "unlock_file": "file_path", "list_locks": "", "create_task": "title description priority blocked_by run_id",
-            "list_tasks": "status", "get_task": "task_id", "claim_task": "task_id", "complete_task": "task_id artifacts",
-            "raise_blocker": "description task_id", "request_review": "task_id summary", "spawn_worker": "peer_id working_dir",
-            "set_memory": "key value type confidence supersedes", "get_memory": "key type", "resume_run": "run_id",
-        }  # fmt: skip
+            "list_peers": "scope",
+            "send_message": "recipient_id category content",
+            "check_messages": "",
+            "set_summary": "summary",
+            "view_dashboard": "",
+            "broadcast": "category content",
+            "log_conversation": "turn_type content",
+            "get_conversation": "peer_id last",
+            "lock_file": "file_path",
+            "unlock_file": "file_path",
+            "list_locks": "",
+            "create_task": "title description priority blocked_by run_id",
+            "list_tasks": "status",
+            "get_task": "task_id",
+            "claim_task": "task_id",
+            "complete_task": "task_id artifacts",
+            "raise_blocker": "description task_id",
+            "request_review": "task_id summary",
+            "spawn_worker": "peer_id working_dir",
+            "set_memory": "key value type confidence supersedes",
+            "get_memory": "key type",
+            "resume_run": "run_id",
+        }
         self.assertEqual(set(published), set(operations.TOOLS))
         for name, arguments in published.items():
             self.assertTrue(set(arguments.split()) <= {param.name for param in tools.tool_fields(name)}, name)
@@ -66,7 +83,7 @@ class TheTwentyTwo(unittest.TestCase):
         self.assertIn("artifacts: {summary, files_touched?", usage("complete_task"))
 
     def test_the_instructions_are_under_2_kb_and_name_the_way_of_working(self) -> None:
-        said = tools.INSTRUCTIONS
+        said = INSTRUCTIONS
         self.assertLess(len(said.encode()), 2048)
         for word in ("check_messages", "claim_task", "lock_file", "set_memory", "raise_blocker", "request_review", "data, not orders"):
             self.assertIn(word, said)

@@ -80,7 +80,7 @@ class TheReadme(unittest.TestCase):
                 self.assertIn(kind, runner.kinds_of(module), f"{place} is not of the kind {kind}")
 
     def test_the_exit_statuses_are_the_commands(self) -> None:
-        said = section("README.md", "The `c2-lattice` command")
+        said = " ".join(section("README.md", "The `c2-lattice` command").split())
         wanted = {"done": command.DONE, "refused": command.REFUSED, "the line is wrong": command.WRONG_LINE, "no broker": command.NO_BROKER,
                   "not known to it": command.NOT_KNOWN}  # fmt: skip
         for words, status in wanted.items():

@@ -41,7 +41,7 @@ INTERRUPTED = 130
 OF_THE_USER = ("C2_LATTICE_", "PEER_", "CLAUDE", "TMUX")
 
 
-def run(chosen: settings.Settings, keep: bool, no_browser: bool = False, pace_s: float = PACE_S) -> int:  # type: ignore[valid-type]
+def run(chosen: settings.Settings, keep: bool, no_browser: bool = False, pace_s: float = PACE_S) -> int:
     """Play it: 0 when everything happened, 1 when not (it is said what), 130 when interrupted.
 
     Of the `chosen` settings none is used: the demo's broker is not the user's.
@@ -73,7 +73,7 @@ class Show:
             "C2_LATTICE_HOME": os.path.join(self.folder, "state"), "C2_LATTICE_DB": os.path.join(self.folder, "lattice.db"),
             "C2_LATTICE_WORKSPACE": "demo", "PEER_DIR": self.project,
         }  # fmt: skip
-        self.settings: settings.Settings | None = None  # type: ignore[valid-type]
+        self.settings: settings.Settings | None = None
         self.secret = b""
         self.port = 0
         self.broker: subprocess.Popen[bytes] | None = None
@@ -155,9 +155,9 @@ class Show:
                 stage.faults.append(f"not everything was done within {BOUND_S:g} s")
                 break
             if stage.killed_at and not stage.heir and now - said_at > REPEAT_S:
-                silent_s = now - stage.killed_at
-                stage.say("", f"(waiting: {stage.victim} is silent for {silent_s:.0f} s; 15 s after the last beat the broker frees #{stage.victim_task};"
-                              " the others take what is claimable)")  # fmt: skip
+                silent = f"{stage.victim} is silent for {now - stage.killed_at:.0f} s"
+                freed = f"15 s after the last beat the broker frees #{stage.victim_task}"
+                stage.say("", f"(waiting: {silent}; {freed}; the others take what is claimable)")
                 said_at = now
         stage.is_over.set()
         for thread in self.threads:
@@ -170,7 +170,8 @@ class Show:
         door = Door(self.settings, self.environ, self.port, as_person=True)
         try:
             findings = [
-                *_tasks(door), *_takeover(door, stage), *_escalations(door), _decisions(door), _locks(door), _files(self.project), _chain(door)
+                *_tasks(door), *_takeover(door, stage), *_escalations(door), _decisions(door), _locks(door),
+                all_written_once(self.project), _chain(door),
             ]  # fmt: skip
         finally:
             door.close()
@@ -220,10 +221,11 @@ class Show:
     def _say_what_stays(self) -> None:
         assert self.broker is not None
         threading.Thread(target=self.broker.wait, name="reap", daemon=True).start()  # it goes on without us
-        home, launch = self.environ["C2_LATTICE_HOME"], os.path.join(daemon.ROOT, "launch.py")
+        home, database = self.environ["C2_LATTICE_HOME"], self.environ["C2_LATTICE_DB"]
+        launch = os.path.join(daemon.ROOT, "launch.py")
         variable = f'set "C2_LATTICE_HOME={home}" && ' if os.name == "nt" else f"C2_LATTICE_HOME={_quoted(home)} "
-        line = f"{variable}{_quoted(sys.executable)} {_quoted(launch)} --port {self.port} --db {_quoted(self.environ['C2_LATTICE_DB'])}"
-        _print(f"kept: the broker on 127.0.0.1:{self.port} (process {self.broker.pid}), its database {self.environ['C2_LATTICE_DB']}, all in {self.folder}")
+        line = f"{variable}{_quoted(sys.executable)} {_quoted(launch)} --port {self.port} --db {_quoted(database)}"
+        _print(f"kept: the broker on 127.0.0.1:{self.port} (process {self.broker.pid}), its database {database}, all in {self.folder}")
         _print(f"  to see the page: {line}")
         _print(f"  to stop it:      {line} --stop")
         _print("  then the folder may be removed")
@@ -269,7 +271,8 @@ def _escalations(door: Door) -> Iterator[Finding]:
 def _decisions(door: Door) -> Finding:
     wanted = {"goal", "dates"} | {job.word for job in PLAN if job.decides}
     there = {one["key"] for one in _list(door, "/memory?everywhere=true&type=decision", "memory")}
-    return wanted <= there, f"decisions in memory: {', '.join(sorted(wanted & there))}" + (f"; missing: {', '.join(sorted(wanted - there))}" if wanted - there else "")
+    missing = f"; missing: {', '.join(sorted(wanted - there))}" if wanted - there else ""
+    return wanted <= there, f"decisions in memory: {', '.join(sorted(wanted & there)) or 'none'}{missing}"
 
 
 def _locks(door: Door) -> Finding:
@@ -277,7 +280,7 @@ def _locks(door: Door) -> Finding:
     return not left, "no lock is left" + "".join(f", but {os.path.basename(lock['file_path'])} by {lock['peer_id']}" for lock in left)
 
 
-def _files(project: str) -> Finding:
+def all_written_once(project: str) -> Finding:
     """Each part of each task was written once, and in its order: nobody wrote into another's work."""
     odd = []
     for job in PLAN:
@@ -289,7 +292,8 @@ def _files(project: str) -> Finding:
 
 def _chain(door: Door) -> Finding:
     said = door.call("GET", "/events/verify")
-    return bool(said["ok"] and said["events"]), f"the chain of the log verifies, {said['events']} events" + ("" if said["ok"] else f", up to {said['first_damaged']}")
+    damage = "" if said["ok"] else f", but only up to {said['first_damaged']}"
+    return bool(said["ok"] and said["events"]), f"the chain of the log verifies, {said['events']} events{damage}"
 
 
 def _events(door: Door) -> Iterator[dict[str, Any]]:

@@ -60,7 +60,10 @@ ANSWER = "UTC; the page shows local time."
 
 
 class Stage:
-    """Where the crew plays: the terminal, the folder they work in, and the end. Shared by all threads; `_lock` guards the terminal and `faults`."""
+    """Where the crew plays: the terminal, the folder they work in, and the end.
+
+    Shared by all threads; `_lock` guards the terminal and `faults`.
+    """
 
     def __init__(self, folder: str, pace_s: float, print_line: Callable[[str], None]) -> None:
         self.folder = folder
@@ -81,8 +84,9 @@ class Stage:
             self._print(f"{time.monotonic() - self.begun:5.1f} s  {who:<6} {what}")
 
     def failed(self, who: str, problem: Exception) -> None:
+        kind = "" if isinstance(problem, (Gone, ToolFailed)) else f"{type(problem).__name__}: "
         with self._lock:
-            self.faults.append(f"{who}: {problem}" if isinstance(problem, (Gone, ToolFailed)) else f"{who}: {type(problem).__name__}: {problem}")
+            self.faults.append(f"{who}: {kind}{problem}")
         self.is_over.set()
 
     def rest(self, seconds: float) -> None:
@@ -172,16 +176,20 @@ class Architect(Member):
     def _answer(self, letter: dict[str, Any]) -> None:
         sender = letter["from"]
         if letter["category"] == "blocker":
-            self.stage.rest(self.stage.pace_s)
-            self.client.call("send_message", recipient_id=sender, category="finding", content=ANSWER, reply_to=letter["id"], verdict="answer")
+            self._reply(letter, ANSWER, "answer")
             self.client.call("set_memory", key="dates", value=ANSWER, type="decision")
             self.say(f"answers {sender}: {ANSWER} It is remembered as `dates`")
         elif letter["category"] == "review_request":
-            self.stage.rest(self.stage.pace_s)
-            self.client.call("send_message", recipient_id=sender, category="finding", content="Read it; good.", reply_to=letter["id"], verdict="approve")
+            self._reply(letter, "Read it; good.", "approve")
             self.say(f"approves the work of {sender}")
         elif letter["category"] == "alert":
             self.say(f"hears from the broker: {letter['content']}")
+
+    def _reply(self, letter: dict[str, Any], content: str, verdict: str) -> None:
+        self.stage.rest(self.stage.pace_s)
+        self.client.call(
+            "send_message", recipient_id=letter["from"], category="finding", content=content, reply_to=letter["id"], verdict=verdict
+        )
 
 
 class Worker(Member):

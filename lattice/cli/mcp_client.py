@@ -58,7 +58,8 @@ class McpClient:
 
     def initialize(self) -> list[str]:
         """Shake hands; the names of the tools on offer."""
-        self.request("initialize", {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": {"name": "c2-lattice demo", "version": VERSION}})
+        who = {"name": "c2-lattice demo", "version": VERSION}
+        self.request("initialize", {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": who})
         self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return [str(tool["name"]) for tool in self.request("tools/list")["tools"]]
 

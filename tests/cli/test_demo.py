@@ -17,7 +17,7 @@ import threading
 import unittest
 
 from lattice.agent import process
-from lattice.cli.demo import PLAN, _files
+from lattice.cli.demo import PLAN, all_written_once
 from tests.running import TOP, Wire, environment, until
 
 QUICK_S = 0.02
@@ -137,7 +137,8 @@ class TheDemo(unittest.TestCase):
         self.assertEqual(run.end(), 1, run.said())
         said = run.said()
         for wrong in (
-            "not everything was done within 3 s", "#3 import of the old card index is in_progress", "was taken over: attempt 1", "release has none",
+            "not everything was done within 3 s", "#3 import of the old card index is in_progress", "was taken over: attempt 1",
+            "release has none",
         ):  # fmt: skip
             self.assertRegex(said, f"wrong: .*{wrong}")
         self.assertIn("so it is: the chain of the log verifies", said)
@@ -171,18 +172,19 @@ class TheDemo(unittest.TestCase):
         for job in PLAN:
             with open(os.path.join(folder, job.path), "a", encoding="utf-8") as file:
                 file.write(f"{job.line}1 of 2, by ben\n{job.line}2 of 2, by dan\n")
-        self.assertTrue(_files(folder)[0])
+        self.assertTrue(all_written_once(folder)[0])
         with open(os.path.join(folder, "import.md"), "a", encoding="utf-8") as file:
             file.write("import, part 2 of 2, by cleo\n")
-        self.assertEqual(_files(folder), (False, "every part of the work was written once, but import has 1, 2, 2"))
+        self.assertEqual(all_written_once(folder), (False, "every part of the work was written once, but import has 1, 2, 2"))
 
     def test_the_whole_plan_happens_and_nothing_is_left(self) -> None:
         run = self.whole
         self.assertEqual(run.end(), 0, run.said() + "".join(run.errors))
         said = run.said()
         for step in (
-            r"ada +creates 10 tasks at once", r"raises a blocker: Due dates", r"ada +answers \w+: UTC", r"asks for a review of #7", r"ada +approves",
-            r"is killed half-way through #3: process \d+ is gone", r"waiting: \w+ is silent", r"hears from the broker: \w+ is gone; open again: #3",
+            r"ada +creates 10 tasks at once", r"raises a blocker: Due dates", r"ada +answers \w+: UTC", r"asks for a review of #7",
+            r"ada +approves", r"is killed half-way through #3: process \d+ is gone", r"waiting: \w+ is silent",
+            r"hears from the broker: \w+ is gone; open again: #3",
             r"takes #3 over", r"goes on with part 2", r"so it is: 10 of 10 tasks are completed", r"so it is: #3 was taken over: attempt 2",
             r"so it is: no lock is left", r"so it is: the chain of the log verifies, \d\d+ events", r"the demo is done",
         ):  # fmt: skip

@@ -114,7 +114,7 @@ class Beats(unittest.TestCase):
 
         def said() -> tuple[int, int]:
             self.broker.tell()
-            last = self.broker.bodies("/heartbeat")[-1]
+            last = self.broker.wait_for("/heartbeat")[-1]
             return last["tool_calls_count"], last["errors_count"]
 
         until(lambda: said() == (2, 1), "a beat with the counts")

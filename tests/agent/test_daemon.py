@@ -77,7 +77,7 @@ class Start(WithHome):
         port = daemon.start(settings)
         self.assertEqual(port, settings.port)
         self.assertEqual(daemon.start(settings), port, "it runs already")
-        card = settings_module.running_brokers(settings.home)[0]
+        card = until(lambda: settings_module.running_brokers(settings.home), "its card")[0]
         pid = int(str(card["pid"]))
         self.assertEqual(os.getsid(pid), pid, "a session of its own")
         self.assertEqual(self.settings().port, 0)
@@ -94,8 +94,11 @@ class Start(WithHome):
             port = daemon.start(settings)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        os.kill(int(str(settings_module.running_brokers(settings.home)[0]["pid"])), signal.SIGTERM)
-        until(lambda: daemon.probe(port, self.secret()) == "none", "SIGTERM ends it")
+        pid = int(str(until(lambda: settings_module.running_brokers(settings.home), "its card")[0]["pid"]))
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            masks = dict(line.split(":", 1) for line in file)
+        self.assertEqual(int(masks["SigBlk"], 16), 0, "it inherited none of the mask")
+        self.assertTrue(daemon.stop(port, self.secret()))
 
     def test_many_sessions_at_once_start_one_broker_and_all_enrol(self) -> None:
         port, count = str(free_port()), figure(8, 40, 200)

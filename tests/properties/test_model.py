@@ -8,7 +8,7 @@ import unittest
 from tests.properties.machine import Machine
 from tests.running import chance, figure
 
-WALKS = figure(4, 60, 1000)
+WALKS = figure(12, 60, 1000)
 STEPS = 150
 
 

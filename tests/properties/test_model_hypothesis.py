@@ -1,0 +1,41 @@
+"""The same model, driven by hypothesis: it looks for the shortest sequence of steps on which broker and model differ."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import unittest
+
+from tests.properties.machine import Machine
+from tests.running import chance, figure
+
+
+@unittest.skipUnless(importlib.util.find_spec("hypothesis"), "needs hypothesis: pip install hypothesis (.ci/run does)")
+class TheModelByHypothesis(unittest.TestCase):
+    time_bound_s = 900.0
+
+    def test_no_sequence_of_steps_makes_them_differ(self) -> None:
+        import hypothesis
+        from hypothesis import strategies
+
+        small = strategies.integers(0, 11)
+        step = strategies.tuples(strategies.integers(0, len(Machine.ACTIONS) - 1), small, small, small)
+
+        @hypothesis.seed(chance(self).randrange(2**32))
+        @hypothesis.settings(max_examples=figure(10, 150, 2000), deadline=None, database=None, print_blob=True, suppress_health_check=list(hypothesis.HealthCheck))
+        @hypothesis.given(strategies.lists(step, min_size=30, max_size=80))
+        def differ(steps: list[tuple[int, int, int, int]]) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                machine = Machine(folder)
+                try:
+                    for one in steps:
+                        machine.step(*one)
+                    machine.check()
+                finally:
+                    machine.close()
+
+        differ()
+
+
+if __name__ == "__main__":
+    unittest.main()

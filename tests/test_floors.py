@@ -18,7 +18,8 @@ FLOOR = {
     "cli": 4,
 }  # fmt: skip
 NOUNS = (
-    "events", "runs", "peers", "escalations", "messages", "rooms", "tasks", "locks", "memory", "conversations", "departures",
+    "events", "runs", "peers", "chains", "escalations", "messages", "rooms", "tasks", "locks", "memory", "conversations",
+    "departures", "adoptions", "capsules",
 )  # fmt: skip
 BESIDE_A_SESSION = ("agent", "hooks", "relay")
 CLOSED_TO_A_SESSION = ("store", "domain", "broker", "cli")

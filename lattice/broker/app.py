@@ -20,8 +20,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lattice import VERSION, WIRE, names, settings
-from lattice.broker import handlers
+from lattice.broker import handlers, hooking
 from lattice.broker.call import Call, rejected
+from lattice.broker.flags import Flags
 from lattice.broker.page import Page
 from lattice.broker.presence import Presence
 from lattice.clock import SystemClock
@@ -43,7 +44,7 @@ KNOWN_TOKENS = 4096
 # A paused peer may read, acknowledge, beat, escalate and let go of what it holds.
 WHILE_PAUSED = frozenset((
     "register", "heartbeat", "leave", "check_messages", "v4_messages", "ack", "give_back", "escalate", "unlock_file", "release_task",
-    "renew_task", "renew_locks", "sign_in",
+    "renew_task", "renew_locks", "sign_in", "hook", "guard", "breach", "permission",
 ))  # fmt: skip
 # Which texts the content filter sees, as which channel.
 SCREENED: dict[str, tuple[tuple[str, str], ...]] = {
@@ -87,6 +88,7 @@ class Broker:
         self.page = Page()
         self.presence = Presence()
         self.presence.begin(names.new_key()[:8])
+        self.flags = Flags(config.home)  # type: ignore[attr-defined]
         self.limits = Limits(config.rate)  # type: ignore[attr-defined]
         self.started = self.clock.monotonic()
         self.swept = self.started
@@ -104,6 +106,7 @@ class Broker:
         self._begin()
 
     def close(self) -> None:
+        self.flags.lower_all()
         self.database.close()
 
     # -- the pipeline -----------------------------------------------------------------------------------
@@ -304,18 +307,22 @@ class Broker:
     def _committed(self, effects: list[tuple[str, ...]]) -> None:
         """After-effects, in commit order, before the writers are answered."""
         now = self.clock.monotonic()
-        wake = set()
+        wake: set[str] = set()
+        relocked: set[str] = set()
+        flagged: set[str] = set()
         for kind, *rest in effects:
             match kind:
                 case "wake":
                     wake.add(rest[0])
                 case "peer":
                     self._refresh(rest[0])
+                    flagged.add(rest[0])
                 case "locks":
-                    near = [card["id"] for card in self.cards.values() if card["workspace"] == rest[0] and card["status"] == "active"]
-                    for peer_id in near:
-                        self.presence.locks_changed(peer_id)
-                    wake.update(near)
+                    relocked.add(rest[0])
+                case "flag":
+                    flagged.add(rest[0])
+                case "cause":
+                    self.flags.set(rest[0], "" if rest[1] == "0" else f"message {rest[1]}", cause=True)
                 case "granted":
                     self.presence.granted(int(rest[0]), now)
                 case "closed":
@@ -325,13 +332,27 @@ class Broker:
                 case "ended":
                     self.presence.ended(int(rest[0]))
                 case "escalation":
-                    escalation_id = int(rest[0])
-                    self.later(lambda: handlers.after_escalation(self, escalation_id))
-        for peer_id in wake:
+                    self._escalation_changed(int(rest[0]))
+        near = {card["id"] for card in self.cards.values() if card["workspace"] in relocked and card["status"] == "active"}
+        for peer_id in near:
+            self.presence.locks_changed(peer_id)
+        self._raise_flags(wake | near | flagged)
+        for peer_id in wake | near:
             self.presence.bump(peer_id)
             self.wake_key(f"beat:{peer_id}")
         if effects:
             self.wake_key("events")
+
+    def _escalation_changed(self, escalation_id: int) -> None:
+        self.wake_key(f"escalation:{escalation_id}")
+        self.later(lambda: handlers.after_escalation(self, escalation_id))
+
+    def _raise_flags(self, peer_ids: set[str]) -> None:
+        """Put the flags of these peers where the tables say, before anybody is answered. Only sessions whose client runs hooks have one."""
+        watched = sorted(peer_id for peer_id in peer_ids if self.flags.watched(peer_id) and peer_id in self.cards)
+        if watched:
+            for peer_id, why in self.database.read(lambda tx: [(one, hooking.why_flag(tx, one, self.cards[one]["workspace"])) for one in watched]):
+                self.flags.set(peer_id, why)
 
     def _refresh(self, peer_id: str) -> None:
         card = self.database.read(lambda tx: peers.card(tx, peer_id))
@@ -341,6 +362,7 @@ class Broker:
             self.presence.forget(peer_id)
         else:
             cards[peer_id] = card
+        self.flags.belongs(peer_id, card["client_pid"] if card is not None and card["status"] == "active" else None)
         self.cards = cards
 
     def _begin(self) -> None:
@@ -351,6 +373,8 @@ class Broker:
         for card in self.cards.values():
             if card["status"] in ("active", "away") and card["role"] != "system":
                 self.presence.heard(card["id"], now, wall, card["poll_interval_ms"] / 1000)
+                self.flags.belongs(card["id"], card["client_pid"] if card["status"] == "active" else None)
+        self._raise_flags(set(self.cards))
 
     def about(self) -> dict[str, Any]:
         """What /health says to anybody."""

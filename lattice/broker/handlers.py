@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lattice import VERSION, WIRE, names, reach
-from lattice.broker import dashboard, spawning
+from lattice.broker import dashboard, hooking, spawning
 from lattice.broker.call import Call, rejected
-from lattice.domain import conversations, departures, escalations, events, locks, memory, messages, peers, runs, tasks
+from lattice.domain import adoptions, conversations, departures, escalations, events, locks, memory, messages, peers, runs, tasks
 from lattice.errors import BadRequest, Forbidden, NotFound
 from lattice.guard import tokens
 from lattice.store.database import Tx
@@ -253,7 +253,8 @@ def heartbeat(call: Call) -> Answer | Parked:
         pulse.kept_at = now
         pulse.git = git if git_is_new else pulse.git
     if said["wait_s"] and said["seen"] == broker.presence.stamp(caller.id):
-        return Parked(f"beat:{caller.id}", float(said["wait_s"]), lambda: Answer(200, _pulse(call)))
+        # No longer than its own interval: who waits is not heard, and would count as silent.
+        return Parked(f"beat:{caller.id}", min(float(said["wait_s"]), pulse.interval_s), lambda: Answer(200, _pulse(call)))
     return Answer(200, _pulse(call))
 
 
@@ -527,6 +528,14 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "give_back": plain(messages.give_back),
     "peek": lambda tx, call: messages.peek(tx, call.caller, call.values["peer_id"]),
     "receipts": lambda tx, call: messages.how_far(tx, call.caller, call.values["message_id"]),
+    "release_held": plain(messages.release_held),
+    "hook": hooking.hook,
+    "guard": hooking.guard,
+    "held": hooking.held,
+    "breach": hooking.breach,
+    "permission": hooking.permission,
+    "capsule": hooking.capsule,
+    "adopt": hooking.adopt,
     "all_messages": lambda tx, call: messages.list_all(tx, limit=call.values["limit"], after=call.values["after"], workspace=call.workspace),
     "messages_for": plain(messages.list_for),
     "escalate": escalate,

@@ -78,10 +78,19 @@ class Presence:
             self._lost.pop(peer_id, None)
             self._relocked.discard(peer_id)
 
-    def drop_pulse(self, peer_id: str) -> None:
-        """It was given up; a later beat begins anew. What it lost is still to be told."""
+    def drop_late(self, peer_id: str, now: float) -> None:
+        """It was given up, unless it was heard since; a later beat begins anew. What it lost is still to be told."""
         with self._lock:
-            self._pulses.pop(peer_id, None)
+            pulse = self._pulses.get(peer_id)
+            if pulse is not None and now - pulse.heard > pulse.timeout_s:
+                del self._pulses[peer_id]
+
+    def slow_down(self, peer_id: str, interval_s: float) -> None:
+        """It was told to beat less often: it may be silent for longer from now on. Told to beat more often, it first has to hear it."""
+        with self._lock:
+            pulse = self._pulses.get(peer_id)
+            if pulse is not None:
+                pulse.interval_s = max(pulse.interval_s, interval_s)
 
     def beating(self, now: float) -> frozenset[str]:
         """Ids whose process is there for all we know: connection open, last beat not overdue."""

@@ -20,12 +20,14 @@ from lattice.domain.caller import BROKER
 
 if TYPE_CHECKING:
     from lattice.broker.app import Broker
+    from lattice.store.database import Tx
 
 log = logging.getLogger("lattice.broker")
 
 TICK_S = 1.0
 LATE_S = 3.0  # a tick this much behind its time: nobody was heard meanwhile
 HOUSEKEEPING_S = 60.0
+LOST_IS_OLD_S = 86_400.0  # a session that comes back after a day reads its files anew anyway
 
 
 class Sweep:
@@ -33,11 +35,12 @@ class Sweep:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._last = broker.clock.monotonic()
+        self._last = broker.clock.monotonic()  # when the tick began by which the jobs judge
         self._kept_house = self._last
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
-        self.jobs: list[Callable[[], None]] = [self.late_peers, self.lapsed_locks, self.closed_locks, self.kept_places, self.unanswered_spawns, self.housekeeping]
+        self.jobs: list[Callable[[], None]] = [self.late_peers, self.lapsed_locks, self.closed_locks, self.kept_places, self.unanswered_spawns]
+        self.chores: list[Callable[[], None]] = [self.unnamed_peers, self.old_keys, self.old_turns, self.snapshot, self.old_events]
 
     def start(self) -> None:
         self._thread.start()
@@ -48,7 +51,10 @@ class Sweep:
             self._thread.join(1.0)
 
     def tick(self) -> float:
-        """One look at everything; answers in how many seconds to come again."""
+        """One look at everything; answers in how many seconds to come again.
+
+        The jobs judge by the time at which the tick began: what comes while one of them is held up is not lateness.
+        """
         broker = self._broker
         now = broker.clock.monotonic()
         if now - self._last > TICK_S + LATE_S:
@@ -56,12 +62,19 @@ class Sweep:
             broker.presence.forgive(now)
         self._last = now
         for job in self.jobs:
-            try:
-                job()
-            except Exception:  # one job that fails must not keep the others from running, now or later
-                log.exception("sweep: %s", getattr(job, "__name__", job))
+            self._try(job)
+        if now - self._kept_house >= HOUSEKEEPING_S:
+            self._kept_house = now
+            for chore in self.chores:
+                self._try(chore)
         broker.swept = broker.clock.monotonic()
         return TICK_S
+
+    def _try(self, job: Callable[[], None], about: str = "") -> None:
+        try:
+            job()
+        except Exception:  # one that fails must not keep the others from running, now or later
+            log.exception("sweep: %s %s", getattr(job, "__name__", job), about)
 
     def _run(self) -> None:
         wait = TICK_S
@@ -75,24 +88,25 @@ class Sweep:
     # -- jobs -------------------------------------------------------------------------------------------
 
     def late_peers(self) -> None:
-        broker = self._broker
-        for peer_id in broker.presence.late(broker.clock.monotonic()):
-            frozen = may_be_frozen(broker.cards.get(peer_id))
+        for peer_id in self._broker.presence.late(self._last):
+            self._try(lambda peer_id=peer_id: self._give_up(peer_id), peer_id)  # type: ignore[misc]
 
-            def let_go(tx: object, peer_id: str = peer_id, frozen: bool = frozen) -> dict[str, list[str]]:
-                if not broker.presence.is_late(peer_id, broker.clock.monotonic()):
-                    return {}  # it was heard while this waited for the writer
-                return departures.lost(tx, peer_id, may_be_frozen=frozen)  # type: ignore[arg-type]
+    def _give_up(self, peer_id: str) -> None:
+        broker, now = self._broker, self._last
+        frozen = may_be_frozen(broker.cards.get(peer_id))
 
-            released = broker.write(let_go, "sweep")
-            if released.get("locks"):
-                broker.presence.tell_lost(peer_id, released["locks"])
-            if broker.presence.is_late(peer_id, broker.clock.monotonic()):
-                broker.presence.drop_pulse(peer_id)
+        def let_go(tx: Tx) -> dict[str, list[str]]:
+            if not broker.presence.is_late(peer_id, now):
+                return {}  # it was heard while this waited for the writer
+            return departures.lost(tx, peer_id, may_be_frozen=frozen)
+
+        released = broker.write(let_go, "sweep")
+        if released.get("locks"):
+            broker.presence.tell_lost(peer_id, released["locks"])
+        broker.presence.drop_late(peer_id, now)
 
     def lapsed_locks(self) -> None:
-        broker = self._broker
-        now = broker.clock.monotonic()
+        broker, now = self._broker, self._last
         over = [row for row in broker.read(locks.with_terms) if broker.presence.has_lapsed(row["token"], row["peer_id"], row["term_s"], now)]
         if over:
             broker.write(lambda tx: locks.lapse(tx, BROKER, [row["token"] for row in over]), "lapse")
@@ -100,8 +114,7 @@ class Sweep:
                 broker.presence.tell_lost(row["peer_id"], [row["file_path"]])
 
     def closed_locks(self) -> None:
-        broker = self._broker
-        now = broker.clock.monotonic()
+        broker, now = self._broker, self._last
         again = [
             row["token"]
             for row in broker.read(locks.closed)
@@ -112,24 +125,29 @@ class Sweep:
 
     def kept_places(self) -> None:
         broker = self._broker
-        overdue = broker.presence.overdue(broker.read(locks.offered), locks.KEPT_S, broker.clock.monotonic())
+        overdue = broker.presence.overdue(broker.read(locks.offered), locks.KEPT_S, self._last)
         if overdue:
             broker.write(lambda tx: locks.offer_overdue(tx, overdue), "keep")
 
     def unanswered_spawns(self) -> None:
         spawning.refuse_old(self._broker)
 
-    def housekeeping(self) -> None:
-        broker = self._broker
-        now = broker.clock.monotonic()
-        if now - self._kept_house < HOUSEKEEPING_S:
-            return
-        self._kept_house = now
-        broker.write(departures.forget_unnamed, "forget")
-        broker.write(idempotency.forget_old, "forget")
-        broker.write(lambda tx: conversations.forget_old(tx, BROKER), "forget")
-        broker.write(lambda tx: events.snapshot_if_due(tx, BROKER), "snapshot")
-        broker.write(lambda tx: events.forget_old(tx, tx.at - events.KEEP_S), "forget")
+    # -- chores, once a minute ----------------------------------------------------------------------------
+
+    def unnamed_peers(self) -> None:
+        self._broker.write(departures.forget_unnamed, "forget")
+
+    def old_keys(self) -> None:
+        self._broker.write(idempotency.forget_old, "forget")
+
+    def old_turns(self) -> None:
+        self._broker.write(lambda tx: conversations.forget_old(tx, BROKER), "forget")
+
+    def snapshot(self) -> None:
+        self._broker.write(lambda tx: events.snapshot_if_due(tx, BROKER), "snapshot")
+
+    def old_events(self) -> None:
+        self._broker.write(lambda tx: events.forget_old(tx, tx.at - events.KEEP_S), "forget")
 
 
 def may_be_frozen(card: object) -> bool:

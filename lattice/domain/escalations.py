@@ -1,7 +1,7 @@
 """Escalations: calls for help that stay open until somebody resolves them, whoever has read the mail.
 
-Three kinds: a blocker (somebody is stuck), a review (work wants approval), a spawn (an architect wants
-another session and the person is asked). Resolving carries a verdict: answer, approve or changes.
+Four kinds: a blocker (somebody is stuck), a review (work wants approval), a spawn (an architect wants
+another session and the person is asked), a permission (a client's tool wants leave). Resolving carries a verdict: answer, approve or changes.
 The mail that carries one out and back is the messages' business.
 """
 
@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from lattice.domain import events
-from lattice.domain.caller import Caller
+from lattice.domain.caller import BROKER, Caller
 from lattice.errors import Conflict, Forbidden, NotFound
 from lattice.store.database import Tx
 
@@ -49,8 +49,8 @@ def resolve(tx: Tx, caller: Caller, escalation_id: int, verdict: str, answer: st
         raise Forbidden("only the architect or the person resolves an escalation", hint="answer with a message instead")
     if row["workspace"] != caller.workspace and not caller.is_person:
         raise Forbidden(f"escalation {escalation_id} is of another workspace; its architect or the person resolves it")
-    if row["kind"] == "spawn" and not caller.is_person:
-        raise Forbidden("only the person allows a new session", hint="the page asks the person")
+    if row["kind"] in ("spawn", "permission") and not caller.is_person:
+        raise Forbidden(f"only the person answers a {row['kind']} request", hint="the page asks the person")
     if row["raised_by"] == caller.id and not caller.is_person and row["kind"] == "review":
         raise Forbidden("nobody approves their own work; the person can")
     if row["state"] != "open":
@@ -62,6 +62,16 @@ def resolve(tx: Tx, caller: Caller, escalation_id: int, verdict: str, answer: st
     events.record(tx, caller, "escalation", [escalation_id], workspace=row["workspace"])
     tx.after("escalation", str(escalation_id))
     return {**row, "state": "resolved", "verdict": verdict, "answer": answer, "resolved_by": caller.id}
+
+
+def withdraw(tx: Tx, escalation_id: int, why: str) -> None:
+    """Close one that has become nobody's question."""
+    tx.run(
+        "UPDATE escalations SET state = 'resolved', verdict = '', answer = ?, resolved_by = 'broker', resolved_at = ? WHERE id = ?",
+        (why, tx.at, escalation_id),
+    )
+    events.record(tx, BROKER, "escalation", [escalation_id])
+    tx.after("escalation", str(escalation_id))
 
 
 def of_message(tx: Tx, message_id: int) -> int | None:

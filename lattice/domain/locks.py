@@ -225,8 +225,8 @@ def take_back(tx: Tx, caller: Caller, old: str) -> list[str]:
     return taken
 
 
-def forget_lost(tx: Tx, caller: Caller, before: float) -> None:
-    """The caller has seen what it lost (or it is old news)."""
+def forget_lost(tx: Tx, before: float) -> None:
+    """What was lost before that time is old news."""
     tx.run("DELETE FROM lost_locks WHERE lost_at < ?", (before,))
 
 

@@ -11,18 +11,20 @@ make it dead, and the sender is told. A repeat has the same id and says how ofte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from lattice import names
 from lattice.contract.operations import CATEGORIES, INBOX_BYTES, INBOX_MESSAGES, MAX_MESSAGE_BYTES
-from lattice.domain import escalations, events, peers, runs
+from lattice.domain import chains, escalations, events, peers, runs
 from lattice.domain.caller import BROKER, Caller
 from lattice.errors import BadRequest, Forbidden, NotFound, TooLarge
 from lattice.names import ARCHITECT_ADDRESS, BROADCAST, PERSON
 from lattice.store.database import Tx
 
 MAX_TRIES = 5
+_NAMED = re.compile(r"\bmessage\s*#?(\d{1,15})\b", re.IGNORECASE)
 PREFIX = {"blocker": "[AUTO-ESCALATED] ", "error": "[AUTO-BROADCAST] "}  # v4's words for a copy that was not addressed to its reader
 
 Screen = Callable[[], None]  # raises TooMany or Rejected; run when all else is well, so only such messages spend quota
@@ -48,7 +50,7 @@ def send(tx: Tx, caller: Caller, *, recipient_id: str, category: str, content: s
             f"message has {size} bytes; the limit is {MAX_MESSAGE_BYTES}", limit=MAX_MESSAGE_BYTES,
             hint="put the text into a file or into set_memory and send where it is",
         )  # fmt: skip
-    parent = _parent(tx, caller, reply_to)
+    _may_answer(tx, caller, reply_to)
     if run_id is not None:
         runs.must_exist(tx, run_id)
     screen()
@@ -58,12 +60,22 @@ def send(tx: Tx, caller: Caller, *, recipient_id: str, category: str, content: s
             "verdict resolves an open escalation, and reply_to names none",
             hint="reply_to must be the id of the message that carried the blocker or review; leave verdict out otherwise",
         )
+    cause = chains.cause_of(tx, caller, reply_to)
+    if cause.parent is not None and not verdict and chains.is_empty_ack(content, category):
+        folded = _fold_into_receipt(tx, caller, cause.parent, heard, content)
+        if folded is not None:
+            return folded
     also = _also_hear(tx, caller, category, heard)
+    text_gist = chains.gist(content)
+    hold = None if verdict else chains.why_hold(tx, caller, cause, category, [*heard, *also], text_gist)
     message_id = store(
         tx, caller, address=address, category=category, content=content, recipients=[*heard, *also],
-        reply_to=reply_to, hops=parent, run_id=run_id or _run_of(tx, caller),
+        reply_to=reply_to, cause=cause, gist=text_gist, run_id=run_id or _run_of(tx, caller), hold=hold,
     )  # fmt: skip
     answer: dict[str, Any] = {"ok": True, "message_id": message_id, "recipient": state, "recipients": sorted({*heard, *also})}
+    if hold is not None:
+        answer["held"] = hold
+        answer["message"] = "held, and shown to the person, who can let it through. Do something first: a task, a decision, a lock; or ask the person."
     if answered is not None and verdict:
         # The reply itself is the verdict's mail, so nothing more is sent.
         escalations.resolve(tx, caller, answered, verdict, content)
@@ -114,6 +126,8 @@ def escalate(tx: Tx, caller: Caller, *, kind: str, text: str, task_id: int | Non
 def resolve(tx: Tx, caller: Caller, *, escalation_id: int, verdict: str, answer: str, **_: object) -> dict[str, Any]:
     """Resolve an escalation and mail the verdict to who raised it. Answers {ok, escalation_id, verdict, message_id}."""
     row = escalations.resolve(tx, caller, escalation_id, verdict, answer)
+    if row["kind"] == "permission":  # the hook that waits gets the verdict; the session's tool goes on or not
+        return {"ok": True, "escalation_id": escalation_id, "verdict": verdict, "message_id": None}
     about = f" (task #{row['task_id']})" if row["task_id"] else ""
     message_id = store(
         tx, caller, address=row["raised_by"], category="status_update",
@@ -129,21 +143,24 @@ def tell(tx: Tx, recipient: str, category: str, content: str, *, workspace: str 
 
 
 def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, recipients: list[str], reply_to: int | None = None,
-          hops: int = 0, run_id: str | None = None, workspace: str | None = None) -> int:  # fmt: skip
-    """Write a message, queue it for each recipient once, wake them. Answers its id."""
+          cause: chains.Cause | None = None, gist: str = "", run_id: str | None = None, workspace: str | None = None,
+          hold: str | None = None) -> int:  # fmt: skip
+    """Write a message, queue it for each recipient once (or hold it, with the reason), wake them. Answers its id."""
     where = caller.workspace if workspace is None else workspace
+    cause = cause or chains.Cause(reply_to, None, 0)
     message_id = tx.insert(
-        "INSERT INTO messages (sender_id, on_behalf, address, category, content, workspace, run_id, reply_to, hops, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (caller.id, caller.on_behalf, address, category, content, where, run_id, reply_to, hops, tx.at),
+        "INSERT INTO messages (sender_id, on_behalf, address, category, content, workspace, run_id, reply_to, hops, parent, root, gist, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (caller.id, caller.on_behalf, address, category, content, where, run_id, reply_to, cause.hops, cause.parent, cause.root, gist, tx.at),
     )
     heard = list(dict.fromkeys(recipients))
     for recipient in heard:
         tx.run(
-            "INSERT INTO deliveries (message_id, recipient, state, queued_at) VALUES (?, ?, 'queued', ?)",
-            (message_id, recipient, tx.at),
+            "INSERT INTO deliveries (message_id, recipient, state, reason, queued_at) VALUES (?, ?, ?, ?, ?)",
+            (message_id, recipient, "queued" if hold is None else "held", hold or "", tx.at),
         )
-        tx.after("wake", recipient)
+        if hold is None:
+            tx.after("wake", recipient)
     events.record(tx, caller, "message", [message_id], run_id=run_id, workspace=where)
     events.record(tx, caller, "delivery", [(recipient, message_id) for recipient in heard], run_id=run_id, workspace=where)
     if reply_to is not None and tx.run(
@@ -157,7 +174,8 @@ def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, 
 # -- taking ---------------------------------------------------------------------------------------------
 
 
-def take(tx: Tx, caller: Caller, *, receipts: Callable[[], str], max: int = INBOX_MESSAGES, way: str = "tool", process: str = "", **_: object) -> dict[str, Any]:  # noqa: A002 the wire's name
+def take(tx: Tx, caller: Caller, *, receipts: Callable[[], str], max: int = INBOX_MESSAGES, way: str = "tool", process: str = "",
+         tool_use_id: str | None = None, **_: object) -> dict[str, Any]:  # noqa: A002 the wire's name
     """Offer the caller its oldest mail: {messages, more, paused}. Whole messages, at most `max` and 24 KB (but always one).
 
     The person's mail is read when shown; everybody else's when the offer is proven.
@@ -180,11 +198,12 @@ def take(tx: Tx, caller: Caller, *, receipts: Callable[[], str], max: int = INBO
             (way, process, tx.at, caller.id, mail["id"]),
         )
         tx.run(
-            "INSERT INTO receipts (receipt, message_id, recipient, way, process, offered_at) VALUES (?, ?, ?, ?, ?, ?)",
-            (mail["receipt"], mail["id"], caller.id, way, process, tx.at),
+            "INSERT INTO receipts (receipt, message_id, recipient, way, process, offered_at, tool_use_id) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (mail["receipt"], mail["id"], caller.id, way, process, tx.at, tool_use_id or ""),
         )
     if offered:
         events.record(tx, caller, "delivery", [(caller.id, mail["id"]) for mail in offered])
+        peers.set_cause(tx, caller.id, offered[-1]["id"])
         tx.after("wake", caller.id)
     if way == "person":
         ack(tx, caller, receipts=[mail["receipt"] for mail in offered], proof="shown to the person")
@@ -234,6 +253,21 @@ def ack(tx: Tx, caller: Caller, *, receipts: list[str], proof: str = "", **_: ob
     if proven:
         events.record(tx, caller, "delivery", proven)
     return {"ok": True, "acknowledged": len(proven)}
+
+
+def prove_hook_offers(tx: Tx, caller: Caller, tool_use_id: str | None, event: str) -> int:
+    """A hook of the session ran: what an earlier hook handed in was taken, and so was the result of the call it names. Answers how many."""
+    rows = tx.all(
+        "SELECT receipt FROM receipts WHERE recipient = ? AND ended_at IS NULL AND process = ?"
+        " AND (way = 'hook' OR (tool_use_id <> '' AND tool_use_id = ?))",
+        (caller.id, caller.process, tool_use_id or ""),
+    )
+    return ack(tx, caller, receipts=[row["receipt"] for row in rows], proof=f"hook {event}")["acknowledged"] if rows else 0
+
+
+def unproven_by_hook(tx: Tx, peer_id: str) -> bool:
+    """Is there an offer by hook whose proof is still to come?"""
+    return tx.one("SELECT 1 FROM deliveries WHERE recipient = ? AND state = 'offered' AND way = 'hook' LIMIT 1", (peer_id,)) is not None
 
 
 def give_back(tx: Tx, caller: Caller, *, receipts: list[str], reason: str = "", **_: object) -> dict[str, Any]:
@@ -313,6 +347,11 @@ def has_any(tx: Tx, peer_id: str) -> bool:
         tx.one("SELECT 1 FROM deliveries WHERE recipient = ? LIMIT 1", (peer_id,)) is not None
         or tx.one("SELECT 1 FROM messages WHERE sender_id = ? LIMIT 1", (peer_id,)) is not None
     )
+
+
+def waits(tx: Tx, peer_id: str) -> bool:
+    """Does any mail wait to be offered?"""
+    return tx.one("SELECT 1 FROM deliveries WHERE recipient = ? AND state = 'queued' LIMIT 1", (peer_id,)) is not None
 
 
 def peek(tx: Tx, caller: Caller, peer_id: str | None) -> dict[str, Any]:
@@ -410,18 +449,90 @@ def _sender_is_live(tx: Tx, caller: Caller) -> None:
         raise NotFound(f"sender '{caller.id}' not found or inactive", code="not_registered", hint="register again")
 
 
-def _parent(tx: Tx, caller: Caller, reply_to: int | None) -> int:
-    """The hops of a reply: one more than what it answers. NotFound for a message that is not the caller's to answer."""
+def _may_answer(tx: Tx, caller: Caller, reply_to: int | None) -> None:
+    """NotFound for a message that is not the caller's to answer."""
     if reply_to is None:
-        return 0
+        return
     row = tx.one(
-        "SELECT m.hops, m.sender_id, m.workspace, EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.recipient = ?) AS mine"
+        "SELECT m.sender_id, m.workspace, EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.recipient = ?) AS mine"
         " FROM messages m WHERE m.id = ?",
         (caller.id, reply_to),
     )
     if row is None or not (row["mine"] or row["sender_id"] == caller.id or caller.is_person or (caller.leads and row["workspace"] == caller.workspace)):
         raise NotFound(f"reply_to {reply_to} is no message of yours", hint="use the id that check_messages showed")
-    return int(row["hops"]) + 1
+
+
+def _fold_into_receipt(tx: Tx, caller: Caller, parent: int, heard: list[str], content: str) -> dict[str, Any] | None:
+    """An acknowledgement without content, sent back to whom it answers, is not mail: the receipt says it. None: it is mail after all."""
+    row = tx.one("SELECT sender_id, category FROM messages WHERE id = ?", (parent,))
+    if row is None or heard != [row["sender_id"]] or row["category"] == "question":
+        return None
+    if not tx.run(
+        "UPDATE deliveries SET state = 'acted', acted_at = ?, reason = ? WHERE recipient = ? AND message_id = ? AND state IN ('offered', 'read', 'acted')",
+        (tx.at, "acknowledged: " + content.strip()[:80], caller.id, parent),
+    ):
+        return None
+    events.record(tx, caller, "delivery", [(caller.id, parent)])
+    events.note(tx, caller, "folded", [parent], text=content.strip()[:80])
+    return {
+        "ok": True, "folded": True, "message_id": parent, "recipients": [],
+        "message": f"your acknowledgement is on the receipt of message {parent}; nothing was sent, so that nobody has to answer it",
+    }  # fmt: skip
+
+
+def act_on_named(tx: Tx, caller: Caller, text: str) -> None:
+    """A task event that names a message ("message 12") is the caller's acting on it."""
+    for number in sorted({int(one) for one in _NAMED.findall(text[:4000])})[:10]:
+        if tx.run(
+            "UPDATE deliveries SET state = 'acted', acted_at = ? WHERE recipient = ? AND message_id = ? AND state IN ('offered', 'read')",
+            (tx.at, caller.id, number),
+        ):
+            events.record(tx, caller, "delivery", [(caller.id, number)])
+
+
+def release_held(tx: Tx, caller: Caller, *, message_id: int, verdict: str, **_: object) -> dict[str, Any]:
+    """The person lets held mail through (a new chain begins there), or ends it (dead; the sender hears why)."""
+    row = tx.one("SELECT * FROM messages WHERE id = ?", (message_id,))
+    held = tx.all("SELECT recipient FROM deliveries WHERE message_id = ? AND state = 'held' ORDER BY recipient", (message_id,))
+    if row is None or not held:
+        raise NotFound(f"no held message {message_id}", hint="the page and GET /messages-all show what is held")
+    recipients = [one["recipient"] for one in held]
+    if verdict == "let_through":
+        tx.run("UPDATE messages SET parent = NULL, root = NULL, hops = 0 WHERE id = ?", (message_id,))
+        tx.run("UPDATE deliveries SET state = 'queued', reason = '' WHERE message_id = ? AND state = 'held'", (message_id,))
+        events.record(tx, caller, "message", [message_id], workspace=row["workspace"])
+        events.record(tx, caller, "delivery", [(recipient, message_id) for recipient in recipients], workspace=row["workspace"])
+        for recipient in recipients:
+            tx.after("wake", recipient)
+    else:
+        for recipient in recipients:
+            _bury(tx, caller, recipient, message_id, "stopped by the person")
+    return {"ok": True, "message_id": message_id, "recipients": recipients}
+
+
+def move_mail(tx: Tx, caller: Caller, old: str, new: str) -> int:
+    """What waits for `old` waits for `new` instead. Answers how many."""
+    return_offers(tx, caller, old, f"adopted by {new}")
+    rows = tx.all("SELECT message_id FROM deliveries WHERE recipient = ? AND state = 'queued' ORDER BY message_id", (old,))
+    for row in rows:
+        message_id = row["message_id"]
+        tx.run("UPDATE deliveries SET state = 'dead', reason = ? WHERE recipient = ? AND message_id = ?", (f"adopted by {new}", old, message_id))
+        tx.run("INSERT OR IGNORE INTO deliveries (message_id, recipient, state, queued_at) VALUES (?, ?, 'queued', ?)", (message_id, new, tx.at))
+        events.record(tx, caller, "delivery", [(old, message_id), (new, message_id)])
+    if rows:
+        tx.after("wake", new)
+    return len(rows)
+
+
+def raise_dead(tx: Tx, caller: Caller, peer_id: str) -> int:
+    """A new life of the peer: what was given up for want of proof is offered again."""
+    rows = tx.all("SELECT message_id FROM deliveries WHERE recipient = ? AND state = 'dead' AND reason LIKE 'offered %' ORDER BY message_id", (peer_id,))
+    for row in rows:
+        tx.run("UPDATE deliveries SET state = 'queued', reason = '', process = '' WHERE recipient = ? AND message_id = ?", (peer_id, row["message_id"]))
+    if rows:
+        events.record(tx, caller, "delivery", [(peer_id, row["message_id"]) for row in rows])
+        tx.after("wake", peer_id)
+    return len(rows)
 
 
 def _task_of(tx: Tx, caller: Caller) -> int | None:
@@ -474,7 +585,7 @@ def _requeue(tx: Tx, caller: Caller, peer_id: str, message_ids: list[int], reaso
             (peer_id, message_id),
         )
         row = tx.one("SELECT attempts FROM deliveries WHERE recipient = ? AND message_id = ?", (peer_id, message_id))
-        if row is not None and row["attempts"] >= MAX_TRIES:
+        if row is not None and row["attempts"] % MAX_TRIES == 0:
             _bury(tx, caller, peer_id, message_id, f"offered {row['attempts']} times without proof; last: {reason}")
         else:
             back.append((peer_id, message_id))

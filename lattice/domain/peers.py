@@ -280,6 +280,12 @@ def note_beat(tx: Tx, caller: Caller, said: dict[str, Any], *, overlapping: bool
     tx.run("UPDATE peers SET last_heartbeat = ? WHERE id = ?", (tx.at, caller.id))
 
 
+def set_cause(tx: Tx, peer_id: str, message_id: int | None) -> None:
+    """What the session was shown last; None once a human has prompted it."""
+    tx.run("UPDATE peers SET cause = ?, prompted_at = CASE WHEN ? IS NULL THEN ? ELSE prompted_at END WHERE id = ?", (message_id, message_id, tx.at, peer_id))
+    tx.after("cause", peer_id, str(message_id or 0))
+
+
 def revive(tx: Tx, caller: Caller) -> None:
     """A peer that was given up for dead beats again with a good token: it is active, without what it held."""
     if tx.run("UPDATE peers SET status = 'active', last_heartbeat = ?, ended_by = '', ended_at = NULL WHERE id = ? AND status IN ('dead', 'away')", (tx.at, caller.id)):
@@ -294,6 +300,13 @@ def end(tx: Tx, caller: Caller, peer_id: str, status: str, *, by: str = "", reas
         " last_stop_reason = CASE WHEN ? = '' THEN last_stop_reason ELSE ? END WHERE id = ?",
         (status, by, tx.at, int(status in ("killed", "gone")), int(status == "gone"), reason, reason, peer_id),
     )
+    events.record(tx, caller, "peer", [peer_id])
+    tx.after("peer", peer_id)
+
+
+def end_tokens(tx: Tx, caller: Caller, peer_id: str) -> None:
+    """No token of this id counts any longer: its process, should it live, has to enrol anew, as somebody else."""
+    tx.run("UPDATE peers SET epoch = epoch + 1, process = '', resume_hash = '' WHERE id = ?", (peer_id,))
     events.record(tx, caller, "peer", [peer_id])
     tx.after("peer", peer_id)
 
@@ -427,12 +440,12 @@ def find(tx: Tx, peer_id: str) -> Any | None:
 
 def cards(tx: Tx) -> list[Any]:
     """What the broker keeps in memory of every peer that is not gone."""
-    return tx.all("SELECT id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process, pid FROM peers WHERE status <> 'gone'")
+    return tx.all("SELECT id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process, pid, client_pid FROM peers WHERE status <> 'gone'")
 
 
 def card(tx: Tx, peer_id: str) -> Any | None:
     return tx.one(
-        "SELECT id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process, pid FROM peers WHERE id = ? AND status <> 'gone'",
+        "SELECT id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process, pid, client_pid FROM peers WHERE id = ? AND status <> 'gone'",
         (peer_id,),
     )
 

@@ -14,7 +14,7 @@ import json
 import time
 from typing import Any
 
-from lattice.domain import escalations, events, peers, runs
+from lattice.domain import escalations, events, messages, peers, runs
 from lattice.domain.caller import Caller
 from lattice.errors import BadRequest, Conflict, Forbidden, NotFound
 from lattice.names import check_peer_id
@@ -80,6 +80,7 @@ def claim(tx: Tx, caller: Caller, *, task_id: int, **_: object) -> dict[str, Any
 def complete(tx: Tx, caller: Caller, *, task_id: int, artifacts: dict[str, Any], outcome: str = "done", token: int | None = None, **_: object) -> dict[str, Any]:
     """End one's task: done (dependents unblock), failed, or released for others. Answers {ok, status, newly_unblocked}."""
     said = {name: value for name, value in artifacts.items() if value is not None}
+    messages.act_on_named(tx, caller, str(said["summary"]))
     if outcome == "released":
         return release(tx, caller, task_id=task_id, reason=str(said["summary"]), token=token)
     if outcome == "failed":
@@ -122,6 +123,33 @@ def cancel(tx: Tx, caller: Caller, *, task_id: int, reason: str, **_: object) ->
     owner = row["assigned_to"] if row["status"] == "in_progress" else None
     _end(tx, caller, row, "cancelled", row["artifacts"], reason)
     return {"ok": True, "task_id": task_id, "status": "cancelled", "owner": owner, "still_blocked": _dependents(tx, task_id)}
+
+
+def renew_tokens(tx: Tx, caller: Caller, peer_id: str) -> int:
+    """A new process took the peer over: each of its claims gets a larger token, so the old process's are stale."""
+    rows = tx.all("SELECT id, run_id, workspace FROM tasks WHERE assigned_to = ? AND status = 'in_progress' ORDER BY id", (peer_id,))
+    for row in rows:
+        tx.run("UPDATE tasks SET token = ? WHERE id = ?", (peers.next_token(tx), row["id"]))
+        _changed(tx, caller, row, row["id"])
+    return len(rows)
+
+
+def take_over(tx: Tx, caller: Caller, old: str) -> list[int]:
+    """Claim for the caller what `old` was at: still its own, or open again since it departed. Answers the ids."""
+    taken: list[int] = []
+    for row in tx.all("SELECT * FROM tasks WHERE assigned_to = ? AND status = 'in_progress' ORDER BY id", (old,)):
+        tx.run(
+            "UPDATE tasks SET assigned_to = ?, token = ?, attempts = attempts + 1, claimed_at = ?, updated_at = ? WHERE id = ?",
+            (caller.id, peers.next_token(tx), tx.at, tx.at, row["id"]),
+        )
+        _changed(tx, caller, row, row["id"])
+        taken.append(row["id"])
+    return taken + _claim_left_by(tx, caller, old)
+
+
+def take_over_own(tx: Tx, caller: Caller) -> list[int]:
+    """Claim again what the caller itself was at when it departed, where nobody took it since. Answers the ids."""
+    return _claim_left_by(tx, caller, caller.id)
 
 
 def renew(tx: Tx, caller: Caller, *, task_id: int, token: int | None = None, **_: object) -> dict[str, Any]:
@@ -260,6 +288,7 @@ def _insert(tx: Tx, caller: Caller, title: str, description: str, priority: str,
     # A new task can only name tasks that are there, so it cannot close a cycle.
     for needs_id in dict.fromkeys(needs):
         tx.run("INSERT INTO dependencies (task_id, needs_id) VALUES (?, ?)", (task_id, needs_id))
+    messages.act_on_named(tx, caller, f"{title}\n{description}")
     if needs:
         _count_open(tx, task_id)
         events.record(tx, caller, "dependency", [(task_id, needs_id) for needs_id in dict.fromkeys(needs)], run_id=run_id)
@@ -368,6 +397,16 @@ def _waits_for(tx: Tx, task_id: int, other: int) -> bool:
         (task_id, other),
     )
     return row is not None
+
+
+def _claim_left_by(tx: Tx, caller: Caller, peer_id: str) -> list[int]:
+    rows = tx.all("SELECT id, note FROM tasks WHERE status = 'pending' AND n_open = 0 AND reserved_for IS NULL AND attempts > 0 ORDER BY id")
+    left = [row["id"] for row in rows if row["note"].startswith(f"{peer_id} departed (")]
+    if left and peers.over_budget(tx, caller.id) is None:
+        for task_id in left:
+            claim(tx, caller, task_id=task_id)
+        return left
+    return []
 
 
 def _is_claimable(tx: Tx, task_id: int) -> bool:

@@ -144,7 +144,7 @@ CREATE INDEX receipts_by_message ON receipts (message_id, recipient);
 
 CREATE TABLE escalations (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind        TEXT NOT NULL CHECK (kind IN ('blocker', 'review', 'spawn')),
+    kind        TEXT NOT NULL CHECK (kind IN ('blocker', 'review', 'spawn', 'permission')),
     state       TEXT NOT NULL CHECK (state IN ('open', 'resolved')),
     raised_by   TEXT NOT NULL,
     workspace   TEXT NOT NULL DEFAULT '',

@@ -1,0 +1,148 @@
+"""What the hooks of a coding client (and of git) ask the broker.
+
+One call a hook. A hook that ran proves what an earlier hook handed in; it may hand in mail, as the way
+`hook`; a session that starts gets its capsule; an edit is refused while somebody else holds the file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lattice import names, reach
+from lattice.domain import adoptions, capsules, escalations, events, locks, messages, peers
+from lattice.errors import Conflict
+from lattice.store.database import Tx
+from lattice.web.server import Answer, Parked
+
+if TYPE_CHECKING:
+    from lattice.broker.call import Call
+
+
+
+def hook(tx: Tx, call: Call) -> dict[str, Any]:
+    """{ok, messages, more[, capsule][, released]}: what this event proves, changes and hands in."""
+    caller, said = call.caller, call.values
+    event = said["event"]
+    proven = messages.prove_hook_offers(tx, caller, said["tool_use_id"], event)
+    answer: dict[str, Any] = {"ok": True, "proven": proven, "messages": [], "more": 0}
+    if event == "UserPromptSubmit":
+        peers.set_cause(tx, caller.id, None)
+    if event == "Stop":
+        answer["released"] = locks.release_turn(tx, caller)
+    if said["max"] and not (said["urgent_only"] and not messages.unread(tx, caller.id)["urgent"]):
+        taken = messages.take(tx, caller, receipts=names.new_key, max=said["max"], way="hook", process=caller.process)
+        answer.update(messages=taken["messages"], more=taken["more"])
+    if event == "SessionStart":
+        answer["capsule"] = capsules.write(tx, caller)
+    return answer
+
+
+def why_flag(tx: Tx, peer_id: str, workspace: str) -> str:
+    """Why a hook of this session should ask, "" for no reason."""
+    why = []
+    if messages.waits(tx, peer_id):
+        why.append("mail")
+    if messages.unproven_by_hook(tx, peer_id):
+        why.append("proof")
+    if locks.others_hold(tx, peer_id, workspace):
+        why.append("locks")
+    if locks.has_lost(tx, peer_id):
+        why.append("lost")
+    return " ".join(why)
+
+
+def guard(tx: Tx, call: Call) -> dict[str, Any]:
+    """{verdict: allow | deny, file_path, reason, hint, holder …[, taken: paths locked for the turn]}."""
+    caller, said = call.caller, call.values
+    base = said["base"] or caller.working_dir
+    wanted = [reach.of(path, base) for path in said["paths"]]
+    for kind, path in wanted:
+        refusal = locks.against_edit(tx, caller, kind, path)
+        if refusal is not None:
+            events.note(tx, caller, "edit_refused", [path], reason=refusal.message)
+            return {"verdict": "deny", "file_path": path, "reason": refusal.message, "hint": refusal.hint, "code": refusal.code, **refusal.details}
+    taken = []
+    if said["auto"]:
+        for kind, path in wanted:
+            if not any(one["file_path"] == path for one in locks.holdings(tx, caller.id)):
+                try:
+                    locks.acquire(tx, caller, file_path=path, kind=kind, turn=True, reason="editing")
+                    taken.append(path)
+                except Conflict as kept:  # free, but kept for the first of its queue
+                    return {"verdict": "deny", "file_path": path, "reason": kept.message, "hint": kept.hint, "code": kept.code}
+    return {"verdict": "allow", "taken": taken}
+
+
+def held(tx: Tx, call: Call) -> dict[str, Any]:
+    """{held: [{kind, file_path, holder, token}], lost: [{kind, file_path}]} of others in the caller's workspace, of the caller's own losses."""
+    caller = call.caller
+    rows = tx.all("SELECT file_path, reach, peer_id, token FROM locks WHERE peer_id <> ? AND workspace = ? ORDER BY token", (caller.id, caller.workspace))
+    lost = tx.all("SELECT file_path, reach FROM lost_locks WHERE peer_id = ? ORDER BY token", (caller.id,))
+    return {
+        "held": [{"kind": row["reach"], "file_path": row["file_path"], "holder": row["peer_id"], "token": row["token"]} for row in rows],
+        "lost": [{"kind": row["reach"], "file_path": row["file_path"]} for row in lost],
+    }
+
+
+def breach(tx: Tx, call: Call) -> dict[str, Any]:
+    """Files that changed although others hold them: each holder and the caller hear of it, once a file and holder. {ok, breaches}."""
+    caller, said = call.caller, call.values
+    base = said["base"] or caller.working_dir
+    found: dict[str, list[str]] = {}
+    for text in said["paths"]:
+        kind, path = reach.of(text, base)
+        refusal = locks.against_edit(tx, caller, kind, path)
+        if refusal is not None and refusal.code in ("locked", "lock_closed"):
+            found.setdefault(str(refusal.details["holder"]), []).append(path)
+    for holder, paths in found.items():
+        listed = ", ".join(paths[:10])
+        how = f" by: {said['command'][:200]}" if said["command"] else ""
+        messages.tell(tx, holder, "alert", f"{caller.id} changed what you hold{how}. Files: {listed}. Look at them before you go on.", workspace=caller.workspace)
+        messages.tell(tx, caller.id, "alert", f"your command changed files that {holder} holds: {listed}. Tell {holder}, or put them back.", workspace=caller.workspace)
+        events.note(tx, caller, "breach", list(paths[:100]), holder=holder, command=said["command"][:500])
+    return {"ok": True, "breaches": [{"holder": holder, "paths": paths} for holder, paths in found.items()]}
+
+
+def permission(call: Call) -> Parked | Answer:
+    """A tool wants leave: an escalation that the person answers. Waits; {decided: allow | deny | none, escalation_id, answer}."""
+    broker, caller, said = call.broker, call.caller, call.values
+
+    def raise_it(tx: Tx) -> int:
+        escalation_id = escalations.open_one(
+            tx, caller, kind="permission", text=f"{said['tool']}: {said['text']}", task_id=None, run_id=None, request={"tool": said["tool"]}
+        )
+        escalations.carried_by(tx, caller, escalation_id, None)
+        return escalation_id
+
+    escalation_id = broker.write(raise_it, "permission")
+    until = broker.clock.monotonic() + said["wait_s"]
+
+    def look() -> Answer | Parked:
+        row = broker.read(lambda tx: escalations.get(tx, escalation_id))
+        if row["state"] == "resolved":
+            decided = "allow" if row["verdict"] == "approve" else "deny"
+            return Answer(200, {"decided": decided, "escalation_id": escalation_id, "answer": row["answer"], "by": row["resolved_by"]})
+        left = until - broker.clock.monotonic()
+        if left > 0.05:
+            return Parked(f"escalation:{escalation_id}", left, look)
+        broker.write(lambda tx: _withdraw(tx, escalation_id), "permission")
+        return Answer(200, {"decided": "none", "escalation_id": escalation_id})
+
+    return look()
+
+
+def _withdraw(tx: Tx, escalation_id: int) -> None:
+    """Nobody answered in time: the client's own prompt stands, so the question is no longer ours."""
+    row = escalations.get(tx, escalation_id)
+    if row["state"] == "open":
+        escalations.withdraw(tx, escalation_id, "nobody answered in time; the client asked its own user")
+
+
+def capsule(tx: Tx, call: Call) -> dict[str, Any]:
+    return {"capsule": capsules.write(tx, call.caller)}
+
+
+def adopt(tx: Tx, call: Call) -> dict[str, Any]:
+    return adoptions.adopt(tx, call.caller, **call.values)
+
+

@@ -1,0 +1,145 @@
+"""Chains: what caused what, and when talk that leads nowhere is held.
+
+A message's parent is what it answers, else what its sender was offered last since its last human prompt.
+A chain is held, and shown to the person, after 12 hops, or after 3 rounds of one cycle, in which no task,
+lock, memory or escalation changed and no human said a word. So is the fourth identical text to one
+recipient in ten minutes. An acknowledgement without content folds into the receipt of what it answers.
+
+Decides only: `messages` stores, holds and folds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from lattice.domain.caller import Caller
+from lattice.names import PERSON
+from lattice.store.database import Tx
+
+MAX_HOPS = 12
+MAX_ROUNDS = 3
+SAME_TEXT = 4
+SAME_TEXT_S = 600.0
+CAUSE_S = 1800.0  # what was offered longer ago is not why somebody speaks now
+LOOK_BACK = 5000  # events: so far back something useful is looked for
+USEFUL = ("task", "dependency", "lock", "memory", "escalation", "run")
+ALWAYS_PASS = ("blocker", "error", "review_request")  # they open an escalation, or somebody must hear
+
+# Whole texts that say only "I have it". Anything with a name, a number, a path or a question says more.
+_ACK = re.compile(
+    r"(?:(?:ok(?:ay)?|k|yes|yep|yup|sure|great|perfect|nice|cool|good|awesome|excellent|fine|done|noted|received|roger|copy|ack|acked|acknowledged|understood"
+    r"|confirmed|agreed|thanks?|thank you|thx|ty|cheers|got it|got that|will do|on it|sounds good|looks good|makes sense|no problem|np|you too|you re welcome"
+    r"|youre welcome|welcome|happy to help|much appreciated|appreciated|appreciate it|likewise|same here|standing by|copy that|message received|so much|very much"
+    r"|a lot|for the update|for the info|for letting me know|for the confirmation|for confirming|for your (?:message|help|reply)|all good|all clear"
+    r"|have a (?:nice|great|good) day|bye|and|again|that|i|too|then)\s*)+",
+)
+_MAX_ACK = 120  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Where a new message stands in its chain."""
+
+    parent: int | None
+    root: int | None
+    hops: int
+
+
+def cause_of(tx: Tx, caller: Caller, reply_to: int | None) -> Cause:
+    """What made the caller send: `reply_to`, else what it was offered last. The person causes by themselves."""
+    if caller.is_person:
+        return Cause(reply_to, None, 0)
+    parent = reply_to
+    if parent is None:
+        row = tx.one(
+            "SELECT p.cause FROM peers p JOIN deliveries d ON d.recipient = p.id AND d.message_id = p.cause"
+            " WHERE p.id = ? AND COALESCE(d.offered_at, 0) > ?",
+            (caller.id, tx.at - CAUSE_S),
+        )
+        parent = row["cause"] if row else None
+    if parent is None:
+        return Cause(None, None, 0)
+    row = tx.one("SELECT root, hops, sender_id FROM messages WHERE id = ?", (parent,))
+    if row is None or row["sender_id"] in (PERSON, "broker"):
+        return Cause(parent, None, 0)  # a human word, or the broker's own notice, begins a new chain
+    return Cause(parent, row["root"] or parent, row["hops"] + 1)
+
+
+def why_hold(tx: Tx, caller: Caller, cause: Cause, category: str, recipients: list[str], text_gist: str) -> str | None:
+    """The reason to hold a message that would be sent now, or None."""
+    if caller.is_person or category in ALWAYS_PASS:
+        return None
+    if _is_repeated(tx, caller, recipients, text_gist):
+        return f"the same text to the same recipient for the {SAME_TEXT}th time in {int(SAME_TEXT_S // 60)} minutes"
+    if cause.hops < 2 * MAX_ROUNDS:
+        return None
+    chain = _since_something_useful(tx, _ancestors(tx, cause.parent))
+    if len(chain) >= MAX_HOPS:
+        return f"{len(chain)} messages in a chain without a change to a task, lock, memory or escalation, or a human word"
+    senders = [caller.id, *(row["sender_id"] for row in chain)]
+    period = _cycle(senders)
+    if period:
+        return f"{MAX_ROUNDS} rounds between {', '.join(sorted(set(senders[:period])))} without a change to a task, lock, memory or escalation, or a human word"
+    return None
+
+
+def is_empty_ack(text: str, category: str) -> bool:
+    """Does it say only that something was received?"""
+    if category not in ("status_update", "finding") or len(text) > _MAX_ACK or "?" in text:
+        return False
+    words = re.sub(r"[^\w\s]|_", " ", text.casefold().replace("'", "")).strip()
+    if not words:
+        return bool(text.strip())  # a thumb, a heart
+    return _ACK.fullmatch(" ".join(words.split())) is not None
+
+
+def gist(text: str) -> str:
+    """A digest of the text without case, spaces and signs."""
+    return hashlib.sha256("".join(sign for sign in text.casefold() if sign.isalnum()).encode()).hexdigest()[:24]
+
+
+def _is_repeated(tx: Tx, caller: Caller, recipients: list[str], text_gist: str) -> bool:
+    rows = tx.all(
+        "SELECT d.recipient, COUNT(*) AS n FROM messages m JOIN deliveries d ON d.message_id = m.id"
+        " WHERE m.sender_id = ? AND m.gist = ? AND m.created_at > ? GROUP BY d.recipient",
+        (caller.id, text_gist, tx.at - SAME_TEXT_S),
+    )
+    return any(row["recipient"] in recipients and row["n"] >= SAME_TEXT - 1 for row in rows)
+
+
+def _ancestors(tx: Tx, parent: int | None) -> list[Any]:
+    """The chain from its newest message back, as far as the rules look."""
+    found: list[Any] = []
+    while parent is not None and len(found) <= MAX_HOPS:
+        row = tx.one("SELECT id, sender_id, parent, created_at FROM messages WHERE id = ?", (parent,))
+        if row is None or row["sender_id"] in (PERSON, "broker"):
+            break
+        found.append(row)
+        parent = row["parent"]
+    return found
+
+
+def _since_something_useful(tx: Tx, chain: list[Any]) -> list[Any]:
+    """The newest part of the chain: after the last useful change by anybody in it."""
+    people = sorted({row["sender_id"] for row in chain})
+    if not people:
+        return []
+    row = tx.one(
+        f"SELECT MAX(at) AS at FROM events WHERE seq > (SELECT MAX(seq) FROM events) - {LOOK_BACK}"
+        f" AND kind IN ({', '.join('?' * len(USEFUL))}) AND actor IN ({', '.join('?' * len(people))})",
+        (*USEFUL, *people),
+    )
+    last = row["at"] if row is not None and row["at"] is not None else -1.0
+    return [one for one in chain if one["created_at"] > last]
+
+
+def _cycle(senders: list[str]) -> int:
+    """The length of a cycle of senders that has gone MAX_ROUNDS rounds and goes on, else 0."""
+    for period in range(2, len(senders) // MAX_ROUNDS + 1):
+        rounds = senders[: period * MAX_ROUNDS + 1]
+        if len(rounds) > period * MAX_ROUNDS and all(rounds[at] == rounds[at % period] for at in range(len(rounds))) and len(set(rounds[:period])) == period:
+            return period
+    return 0

@@ -33,6 +33,8 @@ CALL_S = 10.0
 PROOF_S = 3.0
 BEAT_MS = 3000
 TAKE_UP_S = 5.0  # a beat is missed when it is a second late
+_LOOK_AGAIN = ("unreachable", "stopping", "unavailable")
+_WAIT = (*_LOOK_AGAIN, "too_many_connections", "readers_busy", "database_busy", "interrupted")  # nothing was done: soon it may be
 _ENROL_AGAIN = ("not_registered", "token_expired", "bad_token", "token_revoked", "unauthorized")
 
 
@@ -105,8 +107,9 @@ class Link:
                 elif refusal.code == "unknown_outcome" and may_repeat and unknown < 2 and not late:
                     unknown += 1
                     self._forget_port()
-                elif refusal.code in ("unreachable", "stopping") or refusal.status == 503 and refusal.code == "unavailable":
-                    self._forget_port()
+                elif refusal.code in _WAIT:
+                    if refusal.code in _LOOK_AGAIN:
+                        self._forget_port()
                     if late:
                         raise
                     time.sleep(pause_s)

@@ -1,6 +1,6 @@
 """MCP over stdio, both eras: one test for each rule that a client may rely on, against a real server process.
 
-The numbers are those of the rules in `docs` of the protocol: framing 1-6, lifecycle 7-15, tools 16-25, process 26-29.
+The rules are numbered: framing 1-6, lifecycle 7-15, tools 16-25, process 26-29.
 """
 
 from __future__ import annotations

@@ -255,10 +255,12 @@ class Repeating(WithLink):
         self.assertEqual((refusal.code, refusal.message), ("paused", "paused by arch"))
         self.assertEqual(len(broker.bodies("/memory")), 1)
 
-    def test_a_broker_that_is_stopping_is_waited_for(self) -> None:
-        broker = self.broker()
-        broker.script["/tasks"] = [Unavailable("stopping", code="unavailable"), {"tasks": []}]
-        self.assertEqual(self.link(broker.port).ask("list_tasks", {}), {"tasks": []})
+    def test_a_broker_that_is_stopping_or_too_busy_is_waited_for(self) -> None:
+        for code in ("stopping", "unavailable", "too_many_connections", "readers_busy", "database_busy"):
+            with self.subTest(code=code):
+                broker = self.broker()
+                broker.script["/tasks"] = [Unavailable("call again", code=code), {"tasks": []}]
+                self.assertEqual(self.link(broker.port).ask("list_tasks", {}), {"tasks": []})
 
     def test_a_beat_neither_starts_a_broker_nor_waits_for_one(self) -> None:
         with socket.socket() as free:

@@ -1,0 +1,99 @@
+"""The load process of the bench: N keep-alive connections, each sends its next message when the last one is answered.
+
+    python -m tests.bench.load PORT CLIENTS SECONDS <tokens, one a line, on stdin>
+
+Prints one JSON object: {answered, refused, took_s, p50_ms, p99_ms, slowest_ms}. One thread; standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import selectors
+import socket
+import sys
+import time
+
+
+class Client:
+    """One connection and what it is doing."""
+
+    def __init__(self, port: int, token: str, number: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port, self.token, self.number = port, token, number
+        self.count = 0
+        self.sent_at = 0.0
+        self.rest = b""
+
+    def send(self) -> None:
+        """Another text each time: the same one again and again would be held, and that is not what is measured."""
+        self.count += 1
+        content = f"message {self.count} of client {self.number} at {time.perf_counter_ns()}, " + "x" * 40
+        body = json.dumps({"recipient_id": "arch", "category": "finding", "content": content}).encode()
+        head = (
+            f"POST /send HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self.sent_at = time.perf_counter()
+        self.socket.sendall(head.encode() + body)
+
+    def receive(self) -> int:
+        """The status when an answer is complete, else 0."""
+        data = self.socket.recv(65536)
+        if not data:
+            raise ConnectionError("closed by the broker")
+        self.rest += data
+        head, mark, body = self.rest.partition(b"\r\n\r\n")
+        if not mark:
+            return 0
+        lower = head.lower()
+        start = lower.index(b"content-length:") + 15
+        size = int(lower[start:].split(b"\r\n", 1)[0])
+        if len(body) < size:
+            return 0
+        self.rest = body[size:]
+        return int(head[9:12])
+
+
+def run(port: int, clients: list[Client], seconds: float) -> dict[str, float]:
+    waiting = selectors.DefaultSelector()
+    for client in clients:
+        waiting.register(client.socket, selectors.EVENT_READ, client)
+    latencies: list[float] = []
+    refused = 0
+    began = time.perf_counter()
+    end = began + seconds
+    for client in clients:
+        client.send()
+    busy = len(clients)
+    while busy:
+        ready = waiting.select(30)
+        if not ready:
+            raise TimeoutError("no answer for 30 s")
+        for key, _ in ready:
+            client = key.data
+            status = client.receive()
+            if not status:
+                continue
+            now = time.perf_counter()
+            latencies.append(now - client.sent_at)
+            refused += status != 200
+            if now < end:
+                client.send()
+            else:
+                busy -= 1
+    took_s = time.perf_counter() - began
+    latencies.sort()
+    return {
+        "answered": len(latencies) - refused, "refused": refused, "took_s": took_s, "p50_ms": latencies[len(latencies) // 2] * 1000,
+        "p99_ms": latencies[min(len(latencies) - 1, len(latencies) * 99 // 100)] * 1000, "slowest_ms": latencies[-1] * 1000,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    tokens = sys.stdin.read().split()
+    at, how_many, how_long = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    everyone = [Client(at, tokens[number % len(tokens)], number) for number in range(how_many)]
+    print(json.dumps(run(at, everyone, how_long)))
+    for one in everyone:
+        one.socket.close()

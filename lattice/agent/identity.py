@@ -51,7 +51,7 @@ class Identity:
         self._environ = environ
         self._client_pid = client_pid
         self._ticket: dict[str, str] | None = None
-        self._peer = ""  # ours since the first enrolment, whatever records say
+        self._mine: tuple[str, str, bool] | None = None  # id, role, named: since the first enrolment, whatever records say
 
     @functools.cached_property
     def client(self) -> Client:
@@ -59,29 +59,30 @@ class Identity:
 
     def wanted(self, port: int) -> Wanted:
         """The id, role and proof of ownership to enrol with now."""
+        if self._mine is not None:
+            peer, role, named = self._mine
+            return self._known(peer, role, port, named)
         settings = self._settings
-        role = "architect" if settings.peer_role.strip().lower() == "architect" else "worker"
         if self._ticket is None:
             self._ticket = _consume(settings.ticket) if settings.ticket else {}
-        spawned = self._ticket.get("peer", "")
-        if spawned:
+        if self._ticket.get("peer"):
             role = "architect" if self._ticket.get("role") == "architect" else "worker"
-            ticket, self._ticket = self._ticket.get("ticket", ""), {**self._ticket, "ticket": ""}
-            return self._known(spawned, role, port, True)._replace(ticket=ticket)
+            ticket = self._ticket.pop("ticket", "")
+            return self._known(self._ticket["peer"], role, port, True)._replace(ticket=ticket)
+        role = self._asked_role()
         chosen = settings.peer_id.strip()
-        if chosen and not self._peer:
+        if chosen:
             return self._known(names.check_peer_id(chosen), role, port, True)
-        if self._peer:
-            return self._known(self._peer, role, port, bool(chosen))
         found = self._of_this_client(port)
         if found:
             role = role if settings.peer_role.strip() else str(found.get("role") or role)
-            return Wanted(str(found["peer"]), role, str(found.get("resume") or ""), "", bool(found.get("named")), bool(found.get("resume")))
+            resume = str(found.get("resume") or "")
+            return Wanted(str(found["peer"]), role, resume, "", bool(found.get("named")), bool(resume))
         return Wanted(names.new_id(role), role, "", "", False)
 
     def keep(self, peer: str, role: str, resume: str, port: int, named: bool) -> None:
         """Write down what the broker answered, so that the next process of this session is the same peer."""
-        self._peer = peer
+        self._mine = peer, role, named
         record = {
             "peer": peer, "role": role, "resume": resume, "port": port, "named": named,
             "client_pid": self.client.pid, "client_started": self.client.started, "session": self.client.session,
@@ -98,12 +99,16 @@ class Identity:
 
     def forget(self, port: int) -> None:
         """The id was never used: leave no trace of it."""
-        if self._peer:
-            _remove(self._path(self._peer, port))
+        if self._mine is not None:
+            _remove(self._path(self._mine[0], port))
 
     def start_anew(self) -> None:
         """The id belongs to another living process: the next one wanted is a new one."""
-        self._peer = names.new_id("architect" if self._settings.peer_role.strip().lower() == "architect" else "worker")
+        role = self._asked_role()
+        self._mine = names.new_id(role), role, False
+
+    def _asked_role(self) -> str:
+        return "architect" if self._settings.peer_role.strip().lower() == "architect" else "worker"
 
     def _path(self, peer: str, port: int) -> str:
         return os.path.join(self._folder, f"{peer}@{port}.json")

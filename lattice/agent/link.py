@@ -104,7 +104,7 @@ class Link:
                 if refusal.code in _ENROL_AGAIN and token and enrolled < 3:
                     enrolled += 1
                     self._forget_token(token)
-                elif refusal.code == "unknown_outcome" and may_repeat and unknown < 2 and not late:
+                elif refusal.code in ("unknown_outcome", "unknown_result") and may_repeat and unknown < 2 and not late:
                     unknown += 1
                     self._forget_port()
                 elif refusal.code in _WAIT:

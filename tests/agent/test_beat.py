@@ -228,6 +228,7 @@ class TheTools(unittest.TestCase):
         self.client.call("get_conversation")
         self.assertEqual(self.broker.bodies("/send")[0]["recipient_id"], "broadcast")
         self.assertEqual([body["kind"] for body in self.broker.bodies("/escalations")], ["blocker", "review"])
+        self.assertEqual([body["text"] for body in self.broker.bodies("/escalations")], ["stuck", "look"])
         self.assertEqual(len(self.broker.bodies("/conversation/w1")), 1)
 
 

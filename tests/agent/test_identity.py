@@ -134,6 +134,21 @@ class WhoAmI(unittest.TestCase):
         me.keep("alice-2", "worker", "r-2", PORT, True)
         self.assertEqual(me.wanted(PORT)[:3], ("alice-2", "worker", "r-2"))
 
+    def test_a_spawned_session_that_became_another_stays_that_one_too(self) -> None:
+        me = self.identity(C2_LATTICE_TICKET=self.ticket(peer="s1", role="worker", ticket="T"))
+        me.wanted(PORT)
+        me.keep("s1-2", "worker", "r-2", PORT, True)
+        self.assertEqual(me.wanted(PORT)[:3], ("s1-2", "worker", "r-2"))
+
+    def test_an_id_that_lives_elsewhere_is_given_up_for_a_new_one(self) -> None:
+        self.record()
+        me = self.identity()
+        self.assertEqual(me.wanted(PORT).peer, "worker-abc123")
+        me.start_anew()
+        fresh = me.wanted(PORT)
+        self.assertNotEqual(fresh.peer, "worker-abc123")
+        self.assertEqual(me.wanted(PORT), fresh, "one new id, however often it is asked for")
+
     def test_records_are_0600_in_a_0700_folder(self) -> None:
         old = os.umask(0)
         self.addCleanup(os.umask, old)

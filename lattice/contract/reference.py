@@ -28,6 +28,7 @@ ROOMS = (
     ("Rooms", ("rooms",)),
     ("Tasks", ("tasks",)),
     ("Locks", ("lock", "unlock", "locks")),
+    ("Hooks", ("hook", "guard", "permission", "capsule", "adopt")),
     ("Memory", ("memory",)),
     ("Conversations and the log", ("conversation", "log")),
     ("Runs", ("runs",)),

@@ -362,6 +362,7 @@ class Broker:
             self.presence.forget(peer_id)
         else:
             cards[peer_id] = card
+            self.presence.slow_down(peer_id, card["poll_interval_ms"] / 1000)
         self.flags.belongs(peer_id, card["client_pid"] if card is not None and card["status"] == "active" else None)
         self.cards = cards
 

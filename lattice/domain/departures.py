@@ -51,6 +51,8 @@ def lost(tx: Tx, peer_id: str, *, may_be_frozen: bool) -> dict[str, Any]:
 
 def leave(tx: Tx, caller: Caller, *, forget: bool, process: str | None = None, **_: object) -> dict[str, Any]:
     """A process ends cleanly: away at once, leases to the end of their term. `forget`: it was asked for nothing and leaves no trace."""
+    if caller.id == PERSON:
+        return {"ok": True, "status": "active"}  # the person is no process
     row = peers.find(tx, caller.id)
     if row is None or (process and row["process"] and process != row["process"]):
         return {"ok": True, "status": "taken over"}  # a newer process owns the id: this one's end is none of its business

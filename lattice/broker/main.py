@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _serve(config: settings.Settings, secret: bytes) -> int:  # type: ignore[valid-type]
-    stopping = threading.Event()
+    bell = Bell()
     outcome = [OK]
 
     def fatal(message: str) -> None:
@@ -60,10 +61,7 @@ def _serve(config: settings.Settings, secret: bytes) -> int:  # type: ignore[val
         log.critical("%s", message)
         outcome[0] = IO_FAILED
         threading.Thread(target=_end_soon, daemon=True).start()
-        stopping.set()
-
-    def stop() -> None:
-        stopping.set()
+        bell.ring()
 
     late: list[Broker] = []
     try:
@@ -76,13 +74,13 @@ def _serve(config: settings.Settings, secret: bytes) -> int:  # type: ignore[val
             return _fail(UNAVAILABLE, f"port {config.port or settings.DEFAULT_PORT} is taken by another program; choose another with --port or C2_LATTICE_PORT")
         return _fail(UNAVAILABLE, f"port {config.port or settings.DEFAULT_PORT}: {problem.strerror}")
     try:
-        broker = Broker(config, secret, server.port, environ=dict(os.environ), on_fatal=fatal, stop=stop, pid=os.getpid())
+        broker = Broker(config, secret, server.port, environ=dict(os.environ), on_fatal=fatal, stop=bell.ring, pid=os.getpid())
     except migrate.CannotOpen as problem:
         server.stop(0.0)
         return _fail(problem.exit_status, str(problem))
     late.append(broker)
     broker.wake_key, broker.authenticated = server.wake, server.authenticated
-    _on_signals(stopping)
+    bell.answer_signals()
     sweep = Sweep(broker)
     sweep.start()
     serving = threading.Thread(target=server.serve, name="serve", daemon=True)
@@ -90,8 +88,7 @@ def _serve(config: settings.Settings, secret: bytes) -> int:  # type: ignore[val
     card = settings.broker_file(config.home, server.port)
     _write_card(card, config, server.port)
     log.info("c2-lattice %s serves http://127.0.0.1:%d with %s (pid %d)", VERSION, server.port, config.db, os.getpid())
-    while not stopping.wait(3600.0):  # a timed wait, so that a signal's handler runs at once on every platform
-        pass
+    bell.wait()
     log.info("stopping")
     _remove_card(card)
     sweep.stop()
@@ -115,17 +112,40 @@ def _settings(argv: list[str]) -> settings.Settings:  # type: ignore[valid-type]
     return settings.read(environ)
 
 
-def _on_signals(stopping: threading.Event) -> None:
-    """The handler only sets an event (raising from one can be swallowed by whatever runs); a second signal ends at once."""
+class Bell:
+    """What the main thread waits for: a signal, or somebody who rings.
 
-    def handle(number: int, frame: object) -> None:
-        if stopping.is_set():
+    A signal reaches it through `set_wakeup_fd`, which the interpreter writes to the moment the signal
+    comes. A Python handler that sets an event can miss a waiter that is just going to sleep, and masked
+    signals would be inherited by the terminals that the broker opens.
+    """
+
+    def __init__(self) -> None:
+        self._ear, self._mouth = socket.socketpair()
+        self._mouth.setblocking(False)
+        self._rung = False
+
+    def ring(self) -> None:
+        """From any thread."""
+        try:
+            self._mouth.send(b"\0")
+        except BlockingIOError:
+            pass  # full: it has been rung often enough
+
+    def answer_signals(self) -> None:
+        """Main thread only. The first signal rings; one that comes after ends the process at once."""
+        signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+        for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._signalled)
+
+    def wait(self) -> None:
+        self._ear.recv(1)
+        self._rung = True
+
+    def _signalled(self, number: int, frame: object) -> None:
+        if self._rung:
             os._exit(128 + number)
-        stopping.set()
-
-    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), handle)
 
 
 def _write_card(path: str, config: settings.Settings, port: int) -> None:  # type: ignore[valid-type]

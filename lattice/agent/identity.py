@@ -80,22 +80,33 @@ class Identity:
             return Wanted(str(found["peer"]), role, resume, "", bool(found.get("named")), bool(resume))
         return Wanted(names.new_id(role), role, "", "", False)
 
-    def keep(self, peer: str, role: str, resume: str, port: int, named: bool) -> None:
-        """Write down what the broker answered, so that the next process of this session is the same peer."""
+    def keep(self, peer: str, role: str, resume: str, port: int, named: bool, token: str = "") -> None:
+        """Write down what the broker answered, so that the next process of this session, its shell and its hooks are the same peer."""
         self._mine = peer, role, named
         record = {
             "peer": peer, "role": role, "resume": resume, "port": port, "named": named,
             "client_pid": self.client.pid, "client_started": self.client.started, "session": self.client.session,
-            "pid": os.getpid(), "started": process.started(os.getpid()), "saved": time.time(),
+            "pid": os.getpid(), "started": process.started(os.getpid()), "saved": time.time(), "token": token,
         }  # fmt: skip
+        self._write(record, port)
+        self._prune()
+
+    def renew(self, token: str, port: int) -> None:
+        """The broker gave a new token: the session's shell and hooks must find it too."""
+        if self._mine is None:
+            return
+        record = _read(self._path(self._mine[0], port))
+        if record.get("pid") == os.getpid():
+            self._write({**record, "token": token}, port)
+
+    def _write(self, record: dict[str, object], port: int) -> None:
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        path = self._path(peer, port)
+        path = self._path(str(record["peer"]), port)
         draft = f"{path}.{os.getpid()}"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(record, file)
         os.replace(draft, path)
-        self._prune()
 
     def forget(self, port: int) -> None:
         """The id was never used: leave no trace of it."""

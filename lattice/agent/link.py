@@ -128,6 +128,10 @@ class Link:
             with self._lock:
                 if self._token == token:
                     self._token = renewed
+                    try:
+                        self._identity.renew(renewed, self._port)
+                    except OSError as error:
+                        self.note(f"the command line will not know this session after a day: {error}")
         return answer
 
     def _borrow(self) -> Client:
@@ -283,7 +287,7 @@ class Link:
         self.workspace = str(answer.get("workspace") or self.workspace)
         resume = answer.get("resume")
         try:
-            self._identity.keep(id, wanted.role, resume if isinstance(resume, str) else wanted.resume, self._port, wanted.named)
+            self._identity.keep(id, wanted.role, resume if isinstance(resume, str) else wanted.resume, self._port, wanted.named, token)
         except OSError as error:
             self.note(f"this id cannot be kept over a restart: {error}")
         seat = answer.get("seat")

@@ -13,7 +13,21 @@ from collections import namedtuple
 
 DEFAULT_PORT = 7899
 
-Setting = namedtuple("Setting", "name env kind default why")
+TYPE_CHECKING = False  # `typing` is not loaded beside a session (design D13); checkers know this name
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    class Setting(NamedTuple):
+        """One row of the table."""
+
+        name: str
+        env: str
+        kind: str
+        default: str | int
+        why: str
+
+else:
+    Setting = namedtuple("Setting", "name env kind default why")
 
 SETTINGS = (
     Setting("port", "C2_LATTICE_PORT", "port", 0, "the broker's port; unset: the running broker's, else 7899"),
@@ -31,21 +45,41 @@ SETTINGS = (
     Setting("peer_dir", "PEER_DIR", "path", "", "base of relative lock paths and of the workspace; unset: the working directory"),
 )  # fmt: skip
 
-Settings = namedtuple("Settings", [setting.name for setting in SETTINGS])
+if TYPE_CHECKING:
+
+    class Settings(NamedTuple):
+        """The values of the table, by its names. A test holds the two equal."""
+
+        port: int
+        home: str
+        db: str
+        secret: str
+        workspace: str
+        rate: int
+        allow_host: str
+        toolsets: str
+        spawn: str
+        ticket: str
+        peer_id: str
+        peer_role: str
+        peer_dir: str
+
+else:
+    Settings = namedtuple("Settings", [setting.name for setting in SETTINGS])
 
 
 class BadSetting(ValueError):
     """A setting that cannot be used; the message names the variable, its value and what is allowed."""
 
 
-def read(environ: dict[str, str]) -> Settings:  # type: ignore[valid-type]
+def read(environ: dict[str, str]) -> Settings:
     """The settings in `environ`, paths made absolute. BadSetting when one cannot be used."""
-    return Settings(*[_value(setting, environ.get(setting.env, "").strip()) for setting in SETTINGS])
+    return Settings._make([_value(setting, environ.get(setting.env, "").strip()) for setting in SETTINGS])
 
 
-def _value(setting: Setting, text: str) -> object:  # type: ignore[valid-type]
+def _value(setting: Setting, text: str) -> str | int:
     if setting.kind == "path":
-        chosen = text or setting.default
+        chosen = text or str(setting.default)
         return os.path.abspath(os.path.expanduser(chosen)) if chosen else ""
     if not text:
         return setting.default

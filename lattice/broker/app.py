@@ -75,7 +75,7 @@ class Limits:
 class Broker:
     """Everything one running broker has. Made once by `broker/main` (and by tests)."""
 
-    def __init__(self, config: settings.Settings, secret: bytes, port: int, *, clock: SystemClock | None = None,  # type: ignore[valid-type]
+    def __init__(self, config: settings.Settings, secret: bytes, port: int, *, clock: SystemClock | None = None,
                  environ: Mapping[str, str] | None = None, on_fatal: Callable[[str], None] = log.critical, stop: Callable[[], None] = lambda: None,
                  pid: int = 0) -> None:  # fmt: skip
         self.settings = config
@@ -88,8 +88,8 @@ class Broker:
         self.page = Page()
         self.presence = Presence()
         self.presence.begin(names.new_key()[:8])
-        self.flags = Flags(config.home)  # type: ignore[attr-defined]
-        self.limits = Limits(config.rate)  # type: ignore[attr-defined]
+        self.flags = Flags(config.home)
+        self.limits = Limits(config.rate)
         self.started = self.clock.monotonic()
         self.swept = self.started
         self.counts: dict[str, int] = {}
@@ -100,7 +100,7 @@ class Broker:
         self.authenticated: Callable[[Request, str], None] = lambda request, who: None
         self.later: Callable[[Callable[[], None]], None] = lambda work: threading.Thread(target=work, daemon=True).start()
         self.database = Database(
-            config.db, on_commit=self._committed, on_fatal=on_fatal, backups_dir=f"{config.home}/backups"  # type: ignore[attr-defined]
+            config.db, on_commit=self._committed, on_fatal=on_fatal, backups_dir=f"{config.home}/backups"
         )
         self._router = Router([(op.method, op.path, op) for op in OPERATIONS if "http" in op.surfaces] + [("GET", "/", _named("page"))])
         self._begin()
@@ -158,8 +158,9 @@ class Broker:
         text = text.strip()
         takes_ticket = "ticket" in operation.roles
         if takes_ticket and operation.name == "sign_in" and not text and request.body:
-            kind, text = "ticket", request.body.get("code") or ""
-        if kind.lower() == "ticket" and takes_ticket and isinstance(text, str) and text:
+            code = request.body.get("code")
+            kind, text = "ticket", code if isinstance(code, str) else ""
+        if kind.lower() == "ticket" and takes_ticket and text:
             return None, tokens.read_ticket(self.secret, text, self.clock.now())
         if kind.lower() == "bearer" and text and operation.roles != TICKET:
             return self._token(text), None

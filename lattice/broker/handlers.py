@@ -277,7 +277,7 @@ def _pulse(call: Call) -> dict[str, Any]:
             raise peers.was_killed(caller.id, row["ended_by"])
         return said
 
-    said = broker.read(look)
+    said: dict[str, Any] = broker.read(look)
     lost = broker.presence.take_lost(caller.id)
     said.update(stamp=stamp, locks_changed=broker.presence.take_locks_changed(caller.id), lost=lost, version=VERSION, wire=WIRE)
     now = broker.clock.now()

@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     return _serve(config, secret)
 
 
-def _serve(config: settings.Settings, secret: bytes) -> int:  # type: ignore[valid-type]
+def _serve(config: settings.Settings, secret: bytes) -> int:
     bell = Bell()
     outcome = [OK]
 
@@ -98,7 +98,7 @@ def _serve(config: settings.Settings, secret: bytes) -> int:  # type: ignore[val
     return outcome[0]
 
 
-def _settings(argv: list[str]) -> settings.Settings:  # type: ignore[valid-type]
+def _settings(argv: list[str]) -> settings.Settings:
     environ = dict(os.environ)
     named = {"--port": "C2_LATTICE_PORT", "--db": "C2_LATTICE_DB"}
     rest = list(argv)
@@ -148,7 +148,7 @@ class Bell:
             os._exit(128 + number)
 
 
-def _write_card(path: str, config: settings.Settings, port: int) -> None:  # type: ignore[valid-type]
+def _write_card(path: str, config: settings.Settings, port: int) -> None:
     """Tell sessions where the broker is: written beside, then renamed, so that nobody reads half of it."""
     card = {
         "port": port, "database": config.db, "pid": os.getpid(), "version": VERSION, "wire": WIRE, "started_at": time.time(),

@@ -90,11 +90,13 @@ def after_escalation(broker: Broker, escalation_id: int) -> None:
 def refuse_old(broker: Broker) -> None:
     """Requests that nobody answered in time."""
     waiting = broker.read(lambda tx: escalations.spawns_waiting(tx, broker.clock.now() - REFUSED_AFTER_S))
-    for escalation_id in waiting:
-        broker.write(
-            lambda tx, one=escalation_id: messages.resolve(tx, BROKER, escalation_id=one, verdict="changes", answer="refused: nobody answered in 10 minutes"),
-            "refuse_spawn",
-        )
+
+    def refuse(tx: Tx) -> None:
+        for escalation_id in waiting:
+            messages.resolve(tx, BROKER, escalation_id=escalation_id, verdict="changes", answer="refused: nobody answered in 10 minutes")
+
+    if waiting:
+        broker.write(refuse, "refuse_spawn")
 
 
 def _open(broker: Broker, asker: Caller, request: dict[str, Any]) -> dict[str, Any]:

@@ -85,8 +85,7 @@ def find(word: str) -> Verb | None:
     """The verb of this word; None when there is none."""
     if word in SHORT:
         name, positional, given = SHORT[word]
-        operation = BY_NAME[name]
-        return Verb(word, operation, positional or _order(operation), given)
+        return Verb(word, BY_NAME[name], positional or _order(BY_NAME[name]), given)
     operation = BY_NAME.get(word.replace("-", "_"))
     if operation is None or "cli" not in operation.surfaces:
         return None

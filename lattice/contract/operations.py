@@ -53,13 +53,38 @@ WATCHERS = ("worker", "architect", "system", "viewer")
 TICKET = ("ticket",)  # no token yet: an enrolment ticket opens it
 ANYONE = ("anyone",)
 
-Operation = namedtuple("Operation", "name route effect roles risk doc params surfaces toolset preset path_params method path")
+TYPE_CHECKING = False  # `typing` is not loaded beside a session (design D13); checkers know this name
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    class Operation(NamedTuple):
+        """One row of the table."""
+
+        name: str
+        route: str
+        effect: str
+        roles: tuple[str, ...]
+        risk: str
+        doc: str
+        params: tuple[Param, ...]
+        surfaces: tuple[str, ...]
+        toolset: str
+        preset: dict[str, object]
+        path_params: tuple[str, ...]
+        method: str
+        path: str
+
+else:
+    Operation = namedtuple("Operation", "name route effect roles risk doc params surfaces toolset preset path_params method path")
 ALL, HTTP, HTTP_CLI, TOOL_ONLY = ("http", "mcp", "cli"), ("http",), ("http", "cli"), ("mcp", "cli")
 
 IDEMPOTENCY_KEY = Param("idempotency_key", "text", "repeat a call of unknown outcome with the same key", only="http", max_chars=128)
 
 
-def _op(name, route, effect, roles, doc, params=(), surfaces=HTTP_CLI, risk="low", toolset="core", preset=None):  # type: ignore[no-untyped-def]
+def _op(
+    name: str, route: str, effect: str, roles: tuple[str, ...], doc: str, params: tuple[Param, ...] = (), surfaces: tuple[str, ...] = HTTP_CLI,
+    risk: str = "low", toolset: str = "core", preset: dict[str, object] | None = None,
+) -> Operation:  # fmt: skip
     method, path = route.split(" ")
     if effect == "write":
         params = (*params, IDEMPOTENCY_KEY)
@@ -67,15 +92,15 @@ def _op(name, route, effect, roles, doc, params=(), surfaces=HTTP_CLI, risk="low
     return Operation(name, route, effect, roles, risk, doc, tuple(params), surfaces, toolset, preset or {}, in_path, method, path)
 
 
-def _me(name):  # type: ignore[no-untyped-def]
+def _me(name: str) -> Param:
     return Param(name, "text", "the caller; must be the token's", identity=True, only="http", max_chars=64)
 
 
-def _limit(default, maximum, name="limit"):  # type: ignore[no-untyped-def]
+def _limit(default: int, maximum: int, name: str = "limit") -> Param:
     return Param(name, "integer", default=default, minimum=1, maximum=maximum)
 
 
-def _task_id(doc=""):  # type: ignore[no-untyped-def]
+def _task_id(doc: str = "") -> Param:
     return Param("task_id", "integer", doc, required=True, minimum=1)
 
 
@@ -331,6 +356,6 @@ ON_THE_WIRE = {"raise_blocker": {"description": "text"}, "request_review": {"sum
 READ_ONLY_TOOLS = frozenset((*(name for name in TOOLS if BY_NAME[name].effect == "read"), "check_messages"))
 
 
-def fields_on(operation, surface):  # type: ignore[no-untyped-def]
+def fields_on(operation: Operation, surface: str) -> tuple[Param, ...]:
     """The params that a surface shows, in order."""
     return tuple(param for param in operation.params if not param.only or param.only == surface)

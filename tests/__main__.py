@@ -41,10 +41,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "tests.field": ("e2e",),
     "tests.storms": ("stress",),
     "tests.storms.test_kills": ("chaos",),
-    "tests.storms.test_crash_points": ("chaos",),
     "tests.storms.test_frozen": ("chaos",),
     "tests.storms.test_departed": ("chaos",),
-    "tests.storms.test_full_disk": ("chaos",),
     "tests.storms.test_mutated_bodies": ("abuse",),
 }
 ALL_KINDS = ("unit", "stress", "chaos", "e2e", "abuse")

@@ -116,7 +116,6 @@ def mutated(chosen: random.Random, operation: Operation) -> bytes:
         for param in operation.params
         if param.name not in operation.path_params and not param.identity and (param.required or chosen.random() < 0.4)
     }  # fmt: skip
-    body.pop("wait_s", None)  # a beat that waits is not what is tested here
     for _ in range(chosen.randrange(1, 4)):
         way = chosen.randrange(6)
         if way <= 2 and body:
@@ -129,6 +128,9 @@ def mutated(chosen: random.Random, operation: Operation) -> bytes:
             body = chosen.choice((body, body, body, [body], {"a": body}, "text", 5, None))
             if not isinstance(body, dict):
                 break
+    waits = next((param for param in operation.params if param.name == "wait_s"), None)
+    if waits is not None and isinstance(body, dict):
+        body["wait_s"] = waits.minimum or 0  # a call that waits is not what is tested here
     data = json.dumps(body).encode()
     spoil = chosen.randrange(10)
     if spoil == 0 and data:

@@ -130,7 +130,8 @@ class Broker:
             return self._answer(self._screened(call))
         except (TooMany, Rejected) as refusal:
             if ticket is None:
-                self.write(lambda tx: peers.count_rejection(tx, caller, _reason(refusal), refusal.message), "rejected")
+                reason, message = _reason(refusal), refusal.message
+                self.write(lambda tx: peers.count_rejection(tx, caller, reason, message), "rejected")
             raise
 
     def write(self, fn: Callable[[Tx], Any], op: str) -> Any:

@@ -210,6 +210,8 @@ def register(tx: Tx, call: Call) -> dict[str, Any]:
     caller = call.caller.__class__(peer_id, made["role"], workspace)
     if not made["same_life"]:
         messages.return_offers(tx, caller, peer_id, "its session enrolled anew")
+        if not made["new"]:
+            adoptions.come_back(tx, caller)
     if made["role"] == "architect":
         messages.seat_filled(tx, caller, workspace, peer_id)
     return {**made, "wanted": wanted}

@@ -37,10 +37,8 @@ def adopt(tx: Tx, caller: Caller, *, peer_id: str, **_: object) -> dict[str, Any
     return {"ok": True, "peer_id": peer_id, "tasks": found, "locks": paths, "messages": moved}
 
 
-def come_back(tx: Tx, caller: Caller, *, same_process: bool) -> dict[str, Any]:
+def come_back(tx: Tx, caller: Caller) -> dict[str, Any]:
     """A new process of a known id: what it still holds gets new tokens, what it lost and nobody took since is its own again."""
-    if same_process:
-        return {"tasks": [], "locks": []}
     tasks.renew_tokens(tx, caller, caller.id)
     locks.renew_tokens(tx, caller, caller.id)
     messages.raise_dead(tx, caller, caller.id)

@@ -20,7 +20,7 @@ from typing import Any
 from lattice import names
 from lattice.domain import events
 from lattice.domain.caller import BROKER, Caller
-from lattice.errors import Conflict, Forbidden, NotFound, Unauthorized
+from lattice.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
 from lattice.store.database import Tx
 
 AUTO_PAUSE = 20  # rejections, each forgotten after an hour
@@ -147,7 +147,7 @@ def register(tx: Tx, wanted: Enrolment, peer_id: str, new_resume: str) -> dict[s
     tx.after("peer", peer_id)
     return {
         "id": peer_id, "role": role, "workspace": wanted.workspace, "epoch": epoch, "resume": resume, "seat": seat,
-        "same_life": same_life,
+        "same_life": same_life, "new": not known,
     }  # fmt: skip
 
 
@@ -185,10 +185,17 @@ def seat_holder(tx: Tx, workspace: str) -> str | None:
     return row["peer"] if row else None
 
 
+def seated(tx: Tx) -> list[str]:
+    """All who hold a seat, of any workspace."""
+    return [row["peer"] for row in tx.all("SELECT peer FROM seats ORDER BY peer")]
+
+
 def seat(tx: Tx, caller: Caller, *, peer_id: str, workspace: str | None, **_: object) -> dict[str, Any]:
     """The person seats an architect in that peer's workspace, or (empty peer_id) unseats the one of `workspace`."""
     if peer_id:
         row = live(tx, peer_id)
+        if row["role"] == "system":
+            raise BadRequest("the person needs no seat: with no architect its powers are the person's", hint="seat a peer, or leave peer_id empty")
         where = row["workspace"]
     else:
         where = workspace or ""
@@ -196,7 +203,7 @@ def seat(tx: Tx, caller: Caller, *, peer_id: str, workspace: str | None, **_: ob
     if before and before != peer_id:
         vacate(tx, caller, before)
     if peer_id and before != peer_id:
-        _take_seat(tx, where, peer_id)
+        _take_seat(tx, caller, where, peer_id)
         tx.run("UPDATE peers SET role = 'architect' WHERE id = ?", (peer_id,))
         events.record(tx, caller, "peer", [peer_id], workspace=where)
         tx.after("peer", peer_id)
@@ -208,7 +215,8 @@ def vacate(tx: Tx, caller: Caller, peer_id: str) -> list[str]:
     held = [row["workspace"] for row in tx.all("SELECT workspace FROM seats WHERE peer = ?", (peer_id,))]
     if held:
         tx.run("DELETE FROM seats WHERE peer = ?", (peer_id,))
-        events.record(tx, caller, "seat", held, workspace=held[0])
+        for one in held:
+            events.record(tx, caller, "seat", [one], workspace=one)
         tx.run("UPDATE peers SET role = 'worker' WHERE id = ? AND role = 'architect'", (peer_id,))
         events.record(tx, caller, "peer", [peer_id], workspace=held[0])
         tx.after("peer", peer_id)
@@ -222,11 +230,12 @@ def _seat_or_worker(tx: Tx, wanted: Enrolment, peer_id: str) -> tuple[str, dict[
     moved = [row["workspace"] for row in tx.all("SELECT workspace FROM seats WHERE peer = ?", (peer_id,))]
     if moved:  # the same id enrols in another workspace: a seat does not travel
         tx.run("DELETE FROM seats WHERE peer = ?", (peer_id,))
-        events.record(tx, Caller(peer_id, "worker", wanted.workspace), "seat", moved)
+        for one in moved:
+            events.record(tx, Caller(peer_id, "worker", wanted.workspace), "seat", [one], workspace=one)
     if wanted.role != "architect":
         return "worker", {"held_by": holder}
     if holder is None:
-        _take_seat(tx, wanted.workspace, peer_id)
+        _take_seat(tx, Caller(peer_id, "architect", wanted.workspace), wanted.workspace, peer_id)
         return "architect", {"held_by": peer_id}
     if not wanted.fallback:
         raise Conflict(
@@ -237,9 +246,9 @@ def _seat_or_worker(tx: Tx, wanted: Enrolment, peer_id: str) -> tuple[str, dict[
     return "worker", {"held_by": holder}
 
 
-def _take_seat(tx: Tx, workspace: str, peer_id: str) -> None:
+def _take_seat(tx: Tx, caller: Caller, workspace: str, peer_id: str) -> None:
     tx.run("INSERT INTO seats (workspace, peer, token, since) VALUES (?, ?, ?, ?)", (workspace, peer_id, next_token(tx), tx.at))
-    events.record(tx, Caller(peer_id, "architect", workspace), "seat", [workspace])
+    events.record(tx, caller, "seat", [workspace], workspace=workspace)
     tx.after("seated", peer_id)
 
 
@@ -404,7 +413,7 @@ def list_active(tx: Tx, *, workspace: str | None, scope: str, working_dir: str, 
         return [peer for peer in found if peer["working_dir"] == working_dir]
     if scope == "same_repo" and git_root:
         root = git_root.rstrip("/\\")
-        return [peer for peer in found if peer["working_dir"] == root or peer["working_dir"].startswith((root + "/", root + "\\"))]
+        return [peer for peer in found if peer["working_dir"] and (peer["working_dir"] == root or peer["working_dir"].startswith((root + "/", root + "\\")))]
     return found
 
 

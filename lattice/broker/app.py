@@ -56,9 +56,17 @@ SCREENED: dict[str, tuple[tuple[str, str], ...]] = {
     "create_batch": (("tasks", "task"),),
     "edit_task": (("title", "task"), ("description", "task")),
     "complete_task": (("artifacts", "artifact"),),
-    "set_memory": (("value", "memory"),),
+    "release_task": (("reason", "task"),),
+    "fail_task": (("reason", "task"),),
+    "cancel_task": (("reason", "task"),),
+    "lock_file": (("reason", "task"),),
+    "create_run": (("name", "task"), ("goal", "task"), ("success_criteria", "task")),
+    "resolve": (("answer", "message"),),
+    "set_memory": (("key", "memory"), ("value", "memory")),
     "log_conversation": (("content", "conversation"),),
 }
+# A 429 of these does not count towards the automatic pause: a session records its turns as fast as they come.
+UNCOUNTED = frozenset(("log_conversation",))
 
 
 @dataclass
@@ -67,9 +75,22 @@ class Limits:
 
     per_minute: int
     buckets: dict[str, Rate] = field(default_factory=dict)
+    _rejected: dict[str, list[float]] = field(default_factory=dict)  # when, of the last hour
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # guards _rejected
 
     def spend(self, bucket: str, who: str, now: float) -> None:
         self.buckets.setdefault(bucket, Rate(self.per_minute)).spend(who, now)
+
+    def rejected(self, who: str, now: float) -> int:
+        """One more refusal that counts; how many there were within the hour."""
+        with self._lock:
+            recent = [at for at in self._rejected.get(who, ()) if now - at < peers.FORGET_REJECTIONS_S]
+            self._rejected[who] = [*recent, now][-peers.AUTO_PAUSE :]
+            return len(self._rejected[who])
+
+    def forgive(self, who: str) -> None:
+        with self._lock:
+            self._rejected.pop(who, None)
 
 
 class Broker:
@@ -129,9 +150,10 @@ class Broker:
         try:
             return self._answer(self._screened(call))
         except (TooMany, Rejected) as refusal:
-            if ticket is None:
+            if ticket is None and not caller.is_person and operation.name not in UNCOUNTED:
+                recent = self.limits.rejected(caller.id, self.clock.monotonic())
                 reason, message = _reason(refusal), refusal.message
-                self.write(lambda tx: peers.count_rejection(tx, caller, reason, message), "rejected")
+                self.write(lambda tx: peers.count_rejection(tx, caller, reason, message, recent), "rejected")
             raise
 
     def write(self, fn: Callable[[Tx], Any], op: str) -> Any:
@@ -245,7 +267,9 @@ class Broker:
                 )
             if card is None:
                 raise NotFound(f"peer '{stated}' not found", hint="list_peers shows who is here")
-            return replace(caller, id=stated, workspace=card["workspace"], on_behalf=names.PERSON)
+            if card["status"] == "killed":  # what it were granted, nobody would let go
+                raise NotFound(f"peer '{stated}' was ended by {card['ended_by']}", hint="resume it first")
+            return replace(caller, id=stated, workspace=card["workspace"], working_dir=card["working_dir"], on_behalf=names.PERSON)
         return caller
 
     def _screened(self, call: Call) -> Call:
@@ -281,7 +305,9 @@ class Broker:
         with self._counting:
             self.counts[operation.name] = self.counts.get(operation.name, 0) + 1
         handler = handlers.HANDLERS[operation.name]
-        if operation.effect == "read":
+        if operation.roles == ANYONE:
+            result = handler(None, call)  # it looks at no table, so it answers whatever the database does
+        elif operation.effect == "read":
             result = self.read(lambda tx: handler(tx, call))
         elif operation.effect == "write":
             result = self.write(lambda tx: self._once(tx, call, handler), operation.name)
@@ -325,6 +351,8 @@ class Broker:
                     flagged.add(rest[0])
                 case "cause":
                     self.flags.set(rest[0], "" if rest[1] == "0" else f"message {rest[1]}", cause=True)
+                case "forgiven":
+                    self.limits.forgive(rest[0])
                 case "granted":
                     self.presence.granted(int(rest[0]), now)
                 case "closed":
@@ -362,6 +390,7 @@ class Broker:
         if card is None:
             cards.pop(peer_id, None)
             self.presence.forget(peer_id)
+            self.limits.forgive(peer_id)
         else:
             cards[peer_id] = card
             self.presence.slow_down(peer_id, card["poll_interval_ms"] / 1000)

@@ -38,7 +38,7 @@ JUDGED_LATE = frozenset(("send_message", "escalate"))
 # -- the broker itself -----------------------------------------------------------------------------------
 
 
-def health(tx: Tx, call: Call) -> dict[str, Any]:
+def health(_: None, call: Call) -> dict[str, Any]:
     broker = call.broker
     said = broker.about()
     nonce = call.values["nonce"]
@@ -47,13 +47,13 @@ def health(tx: Tx, call: Call) -> dict[str, Any]:
     return said
 
 
-def ready(tx: Tx, call: Call) -> Answer:
+def ready(_: None, call: Call) -> Answer:
     said = call.broker.about()
     fit = said["writable"] and said["sweep_age_s"] < 20
     return Answer(200 if fit else 503, {"ready": fit, "writable": said["writable"], "sweep_age_s": said["sweep_age_s"]})
 
 
-def page(tx: Tx, call: Call) -> Answer:
+def page(_: None, call: Call) -> Answer:
     body, headers = call.broker.page.answer()
     return Answer(call.broker.page.status, body, call.broker.page.content_type, headers)
 

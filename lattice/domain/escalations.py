@@ -22,15 +22,19 @@ _SHOWN = (
 
 def open_one(tx: Tx, caller: Caller, *, kind: str, text: str, task_id: int | None, run_id: str | None, request: dict[str, Any] | None = None) -> int:
     """A new open escalation; answers its id. NotFound for a task that is not there."""
-    if task_id is not None and tx.one("SELECT id FROM tasks WHERE id = ?", (task_id,)) is None:
-        raise NotFound(f"task #{task_id} not found", hint="list_tasks shows the numbers; task_id may be left out of a blocker")
+    check_task(tx, caller, task_id)
     escalation_id = tx.insert(
         "INSERT INTO escalations (kind, state, raised_by, workspace, run_id, task_id, text, request, created_at)"
         " VALUES (?, 'open', ?, ?, ?, ?, ?, ?, ?)",
         (kind, caller.id, caller.workspace, run_id, task_id, text, json.dumps(request or {}), tx.at),
     )
-    tx.after("escalation", str(escalation_id))
     return escalation_id
+
+
+def check_task(tx: Tx, caller: Caller, task_id: int | None) -> None:
+    """NotFound for a task that is not there, or is of another workspace."""
+    if task_id is not None and tx.one("SELECT id FROM tasks WHERE id = ? AND (? OR workspace = ?)", (task_id, int(caller.sees_all), caller.workspace)) is None:
+        raise NotFound(f"task #{task_id} not found", hint="list_tasks shows the numbers; task_id may be left out of a blocker")
 
 
 def carried_by(tx: Tx, caller: Caller, escalation_id: int, message_id: int | None) -> None:
@@ -75,9 +79,19 @@ def withdraw(tx: Tx, escalation_id: int, why: str) -> None:
 
 
 def of_message(tx: Tx, message_id: int) -> int | None:
-    """The open escalation that a message carried, if any."""
-    row = tx.one("SELECT id FROM escalations WHERE message_id = ? AND state = 'open'", (message_id,))
+    """The escalation that a message carried, open or resolved, if any."""
+    row = tx.one("SELECT id FROM escalations WHERE message_id = ? ORDER BY id DESC LIMIT 1", (message_id,))
     return row["id"] if row else None
+
+
+def open_mail(tx: Tx, workspace: str, reader: str) -> list[int]:
+    """The messages that carry what is still open in a workspace and an architect can answer, but those of `reader` itself."""
+    rows = tx.all(
+        "SELECT message_id FROM escalations WHERE state = 'open' AND workspace = ? AND kind IN ('blocker', 'review') AND raised_by <> ?"
+        " AND message_id IS NOT NULL ORDER BY id",
+        (workspace, reader),
+    )
+    return [row["message_id"] for row in rows]
 
 
 def get(tx: Tx, escalation_id: int) -> dict[str, Any]:

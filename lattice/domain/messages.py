@@ -53,32 +53,35 @@ def send(tx: Tx, caller: Caller, *, recipient_id: str, category: str, content: s
     _may_answer(tx, caller, reply_to)
     if run_id is not None:
         runs.must_exist(tx, run_id)
-    screen()
     answered = escalations.of_message(tx, reply_to) if verdict and reply_to else None
     if verdict and answered is None:
         raise BadRequest(
             "verdict resolves an open escalation, and reply_to names none",
             hint="reply_to must be the id of the message that carried the blocker or review; leave verdict out otherwise",
         )
+    screen()
     cause = chains.cause_of(tx, caller, reply_to)
     if cause.parent is not None and not verdict and chains.is_empty_ack(content, category):
         folded = _fold_into_receipt(tx, caller, cause.parent, heard, content)
         if folded is not None:
             return folded
     also = _also_hear(tx, caller, category, heard)
+    if answered is not None and verdict:
+        # The reply itself is the verdict's mail: whoever asked gets it, to whomever it is addressed.
+        asked_by = escalations.resolve(tx, caller, answered, verdict, content)["raised_by"]
+        if asked_by not in (caller.id, *heard, *also) and peers.find(tx, asked_by) is not None:
+            also.append(asked_by)
     text_gist = chains.gist(content)
     hold = None if verdict else chains.why_hold(tx, caller, cause, category, [*heard, *also], text_gist)
     message_id = store(
         tx, caller, address=address, category=category, content=content, recipients=[*heard, *also],
-        reply_to=reply_to, cause=cause, gist=text_gist, run_id=run_id or _run_of(tx, caller), hold=hold,
+        reply_to=reply_to, cause=cause, gist=text_gist, run_id=run_id or _run_of(tx, caller), hold=hold, workspace=_workspace_of(tx, caller, heard),
     )  # fmt: skip
     answer: dict[str, Any] = {"ok": True, "message_id": message_id, "recipient": state, "recipients": sorted({*heard, *also})}
     if hold is not None:
         answer["held"] = hold
         answer["message"] = "held, and shown to the person, who can let it through. Do something first: a task, a decision, a lock; or ask the person."
-    if answered is not None and verdict:
-        # The reply itself is the verdict's mail, so nothing more is sent.
-        escalations.resolve(tx, caller, answered, verdict, content)
+    if answered is not None:
         answer["resolved"] = answered
     elif category in ("blocker", "review_request"):
         kind = "blocker" if category == "blocker" else "review"
@@ -99,6 +102,7 @@ def escalate(tx: Tx, caller: Caller, *, kind: str, text: str, task_id: int | Non
     if size > MAX_MESSAGE_BYTES:
         raise TooLarge(f"the text has {size} bytes; the limit is {MAX_MESSAGE_BYTES}", limit=MAX_MESSAGE_BYTES)
     task_id = task_id if task_id is not None else _task_of(tx, caller)
+    escalations.check_task(tx, caller, task_id)
     screen()
     run_id = _run_of(tx, caller)
     escalation_id = escalations.open_one(tx, caller, kind=kind, text=text, task_id=task_id, run_id=run_id)
@@ -128,6 +132,8 @@ def resolve(tx: Tx, caller: Caller, *, escalation_id: int, verdict: str, answer:
     row = escalations.resolve(tx, caller, escalation_id, verdict, answer)
     if row["kind"] == "permission":  # the hook that waits gets the verdict; the session's tool goes on or not
         return {"ok": True, "escalation_id": escalation_id, "verdict": verdict, "message_id": None}
+    if peers.find(tx, row["raised_by"]) is None:  # forgotten since: nobody is there to be told
+        return {"ok": True, "escalation_id": escalation_id, "verdict": verdict, "message_id": None}
     about = f" (task #{row['task_id']})" if row["task_id"] else ""
     message_id = store(
         tx, caller, address=row["raised_by"], category="status_update",
@@ -137,9 +143,12 @@ def resolve(tx: Tx, caller: Caller, *, escalation_id: int, verdict: str, answer:
     return {"ok": True, "escalation_id": escalation_id, "verdict": verdict, "message_id": message_id}
 
 
-def tell(tx: Tx, recipient: str, category: str, content: str, *, workspace: str = "", run_id: str | None = None) -> int:
-    """A notice from the broker itself."""
-    return store(tx, BROKER, address=recipient, category=category, content=content, recipients=[recipient], run_id=run_id, workspace=workspace)
+def tell(tx: Tx, recipient: str, category: str, content: str, *, workspace: str | None = None, run_id: str | None = None) -> None:
+    """A notice from the broker itself, in the recipient's workspace unless another is named. Nobody is told who is forgotten."""
+    row = peers.find(tx, recipient)
+    if row is not None:
+        where = row["workspace"] if workspace is None else workspace
+        store(tx, BROKER, address=recipient, category=category, content=content, recipients=[recipient], run_id=run_id, workspace=where)
 
 
 def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, recipients: list[str], reply_to: int | None = None,
@@ -304,11 +313,11 @@ def bury_mail(tx: Tx, caller: Caller, peer_id: str, reason: str) -> int:
 
 
 def seat_filled(tx: Tx, caller: Caller, workspace: str, peer_id: str) -> int:
-    """Mail that waited for an architect of this workspace goes to the one who is now."""
+    """Mail that waited for an architect of this workspace (or of any: the person's) goes to the one who is now, and so do open calls for help."""
     waiting = tx.all(
         "SELECT d.message_id FROM deliveries d JOIN messages m ON m.id = d.message_id"
-        " WHERE d.recipient = ? AND d.state = 'queued' AND m.workspace = ? ORDER BY d.message_id",
-        (ARCHITECT_ADDRESS, workspace),
+        " WHERE d.recipient = ? AND d.state = 'queued' AND (m.workspace = ? OR m.sender_id = ?) ORDER BY d.message_id",
+        (ARCHITECT_ADDRESS, workspace, PERSON),
     )
     for row in waiting:
         message_id = row["message_id"]
@@ -318,9 +327,16 @@ def seat_filled(tx: Tx, caller: Caller, workspace: str, peer_id: str) -> int:
             (message_id, peer_id, tx.at),
         )
         events.record(tx, caller, "delivery", [(ARCHITECT_ADDRESS, message_id), (peer_id, message_id)], workspace=workspace)
-    if waiting:
+    left_open = [
+        message_id
+        for message_id in escalations.open_mail(tx, workspace, peer_id)
+        if tx.run("INSERT OR IGNORE INTO deliveries (message_id, recipient, state, queued_at) VALUES (?, ?, 'queued', ?)", (message_id, peer_id, tx.at))
+    ]  # an architect before this one had it, and went without an answer
+    if left_open:
+        events.record(tx, caller, "delivery", [(peer_id, message_id) for message_id in left_open], workspace=workspace)
+    if waiting or left_open:
         tx.after("wake", peer_id)
-    return len(waiting)
+    return len(waiting) + len(left_open)
 
 
 # -- looking ---------------------------------------------------------------------------------------------
@@ -418,6 +434,9 @@ def _recipients(tx: Tx, caller: Caller, address: str) -> tuple[list[str], str]:
         return heard if caller.is_person else [*heard, PERSON], "active"
     if address == ARCHITECT_ADDRESS:
         holder = peers.seat_holder(tx, caller.workspace)
+        everywhere_held = peers.seated(tx) if caller.is_person and holder is None else []
+        if everywhere_held:  # the person is in all workspaces
+            return everywhere_held, "active"
         if holder is None:
             return [ARCHITECT_ADDRESS], "waiting"
         address = holder
@@ -436,11 +455,19 @@ def _also_hear(tx: Tx, caller: Caller, category: str, heard: list[str]) -> list[
         return [] if holder in heard else [holder]
     if category == "error":
         rows = tx.all(
-            "SELECT id FROM peers WHERE status = 'active' AND id <> ? AND role <> 'system' AND workspace = ? ORDER BY id",
-            (caller.id, caller.workspace),
+            "SELECT id FROM peers WHERE status = 'active' AND id <> ? AND (role = 'system' OR ? OR workspace = ?) ORDER BY id",
+            (caller.id, int(caller.is_person), caller.workspace),
         )
         return [row["id"] for row in rows if row["id"] not in heard]
     return []
+
+
+def _workspace_of(tx: Tx, caller: Caller, heard: list[str]) -> str:
+    """Where a message belongs: in its sender's workspace; the person's, who is in all, in that of all who hear it, where it is one."""
+    if not caller.sees_all:
+        return caller.workspace
+    found = {row["workspace"] for one in heard if (row := peers.find(tx, one)) is not None and row["role"] != "system"}
+    return str(found.pop()) if len(found) == 1 else ""
 
 
 def _sender_is_live(tx: Tx, caller: Caller) -> None:
@@ -580,10 +607,11 @@ def _end_receipt(tx: Tx, caller: Caller, receipt: str, *, proof: str = "", retur
 def _requeue(tx: Tx, caller: Caller, peer_id: str, message_ids: list[int], reason: str) -> int:
     back: list[tuple[str | int, ...]] = []
     for message_id in message_ids:
-        tx.run(
+        if not tx.run(
             "UPDATE deliveries SET state = 'queued', process = '', attempts = attempts + 1 WHERE recipient = ? AND message_id = ? AND state = 'offered'",
             (peer_id, message_id),
-        )
+        ):
+            continue  # it was answered, or proven in another way: not unread any more
         row = tx.one("SELECT attempts FROM deliveries WHERE recipient = ? AND message_id = ?", (peer_id, message_id))
         if row is not None and row["attempts"] % MAX_TRIES == 0:
             _bury(tx, caller, peer_id, message_id, f"offered {row['attempts']} times without proof; last: {reason}")

@@ -190,6 +190,11 @@ def seated(tx: Tx) -> list[str]:
     return [row["peer"] for row in tx.all("SELECT peer FROM seats ORDER BY peer")]
 
 
+def seated(tx: Tx) -> list[str]:
+    """All who hold a seat, of any workspace."""
+    return [row["peer"] for row in tx.all("SELECT peer FROM seats ORDER BY peer")]
+
+
 def seat(tx: Tx, caller: Caller, *, peer_id: str, workspace: str | None, **_: object) -> dict[str, Any]:
     """The person seats an architect in that peer's workspace, or (empty peer_id) unseats the one of `workspace`."""
     if peer_id:
@@ -338,14 +343,14 @@ def resume(tx: Tx, caller: Caller, *, peer_id: str, **_: object) -> dict[str, An
     return {"ok": True, "peer_id": peer_id, "paused": False}
 
 
-def pause_all(tx: Tx, caller: Caller, *, everywhere: bool, **_: object) -> dict[str, Any]:
-    ids = [one for one in _of_workspace(tx, caller, everywhere, paused=0) if one != caller.id]
+def pause_all(tx: Tx, caller: Caller, **_: object) -> dict[str, Any]:
+    ids = [one for one in _of_workspace(tx, caller, paused=0) if one != caller.id]
     _set_paused(tx, caller, ids, caller.actor)
     return {"ok": True, "paused_count": len(ids)}
 
 
-def resume_all(tx: Tx, caller: Caller, *, everywhere: bool, **_: object) -> dict[str, Any]:
-    ids = _of_workspace(tx, caller, everywhere, paused=1)
+def resume_all(tx: Tx, caller: Caller, **_: object) -> dict[str, Any]:
+    ids = _of_workspace(tx, caller, paused=1)
     _set_paused(tx, caller, ids, "")
     return {"ok": True, "resumed_count": len(ids)}
 
@@ -371,19 +376,15 @@ def budget(tx: Tx, caller: Caller, *, peer_id: str, token_budget: int | None, to
     return {"ok": True, "peer_id": peer_id, "token_budget": limit, "tokens_used": used, "budget_exceeded": limit is not None and used >= limit}
 
 
-def count_rejection(tx: Tx, caller: Caller, reason: str, what: str) -> None:
-    """A refusal that counts (429, 422). The twentieth within an hour pauses the peer."""
-    if caller.is_person:
-        return
+def count_rejection(tx: Tx, caller: Caller, reason: str, what: str, recent: int) -> None:
+    """A refusal that counts (429, 422), the `recent`th within the hour. The twentieth pauses the peer."""
     row = known(tx, caller.id)
-    stale = row["last_rejection_at"] is None or tx.at - row["last_rejection_at"] > FORGET_REJECTIONS_S
-    count = 1 if stale else row["rejections_count"] + 1
     tx.run(
         "UPDATE peers SET rejections_count = ?, last_rejection_at = ?, last_stop_reason = ? WHERE id = ?",
-        (count, tx.at, reason, caller.id),
+        (recent, tx.at, reason, caller.id),
     )
-    events.note(tx, caller, "rejected", [caller.id], reason=reason, detail=what[:300], count=count)
-    if count >= AUTO_PAUSE and not row["paused"]:
+    events.note(tx, caller, "rejected", [caller.id], reason=reason, detail=what[:300], count=recent)
+    if recent >= AUTO_PAUSE and not row["paused"]:
         _set_paused(tx, BROKER, [caller.id], PAUSED_BY_RULE, workspace=caller.workspace)
 
 
@@ -395,6 +396,8 @@ def _set_paused(tx: Tx, caller: Caller, ids: list[str], by: str, workspace: str 
         )
         tx.after("peer", peer_id)
         tx.after("wake", peer_id)
+        if not by:
+            tx.after("forgiven", peer_id)
     if ids:
         events.record(tx, caller, "peer", ids, workspace=workspace)
 
@@ -476,11 +479,11 @@ def known(tx: Tx, peer_id: str) -> Any:
     return row
 
 
-def _of_workspace(tx: Tx, caller: Caller, everywhere: bool, *, paused: int) -> list[str]:
-    anywhere = everywhere or caller.is_person
+def _of_workspace(tx: Tx, caller: Caller, *, paused: int) -> list[str]:
+    """The active peers that the caller leads: the person everybody, an architect those of its workspace, whatever it asks for."""
     rows = tx.all(
         "SELECT id FROM peers WHERE status = 'active' AND role <> 'system' AND paused = ? AND (? OR workspace = ?) ORDER BY id",
-        (paused, int(anywhere), caller.workspace),
+        (paused, int(caller.is_person), caller.workspace),
     )
     return [row["id"] for row in rows]
 

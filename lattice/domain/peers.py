@@ -190,11 +190,6 @@ def seated(tx: Tx) -> list[str]:
     return [row["peer"] for row in tx.all("SELECT peer FROM seats ORDER BY peer")]
 
 
-def seated(tx: Tx) -> list[str]:
-    """All who hold a seat, of any workspace."""
-    return [row["peer"] for row in tx.all("SELECT peer FROM seats ORDER BY peer")]
-
-
 def seat(tx: Tx, caller: Caller, *, peer_id: str, workspace: str | None, **_: object) -> dict[str, Any]:
     """The person seats an architect in that peer's workspace, or (empty peer_id) unseats the one of `workspace`."""
     if peer_id:

@@ -69,14 +69,19 @@ _BY_KEY = {kind: fold.by_key for kind, fold in FOLDED.items()}
 
 
 def record(tx: Tx, caller: Caller, kind: str, subjects: Iterable[Subject], *, run_id: str | None = None, workspace: str | None = None) -> None:
-    """Append what these things are now (null: gone), things that are alike as one event. Reads the rows itself."""
+    """Append what these things are now (null: gone), things that are alike as one event. Reads the rows itself.
+
+    Unless a workspace is named, an event is of the workspace of its thing; where the thing has none, of the caller's.
+    """
     fold, sql = FOLDED[kind], _BY_KEY[kind]
-    alike: dict[str, list[Subject]] = {}
+    placed = workspace is None and ("workspace" in fold.key or "workspace" in fold.columns)
+    alike: dict[tuple[str, str | None], list[Subject]] = {}
     for subject in subjects:
         row = tx.one(sql, subject if isinstance(subject, tuple) else (subject,))
-        alike.setdefault("null" if row is None else _canonical(_folded(fold, row)), []).append(subject)
-    for data, same in alike.items():
-        append(tx, caller, kind, same, data, run_id=run_id, workspace=workspace)
+        data = "null" if row is None else _canonical(_folded(fold, row))
+        alike.setdefault((data, row["workspace"] if placed and row is not None else workspace), []).append(subject)
+    for (data, where), same in alike.items():
+        append(tx, caller, kind, same, data, run_id=run_id, workspace=where)
 
 
 def append(tx: Tx, caller: Caller, kind: str, subjects: Sequence[Subject], data: str, *, run_id: str | None = None,

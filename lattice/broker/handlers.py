@@ -335,6 +335,8 @@ def of_ours(fn: Callable[..., dict[str, Any]]) -> Callable[[Tx, Call], dict[str,
         target = peers.find(tx, call.values["peer_id"])
         if target is None:
             raise NotFound(f"peer '{call.values['peer_id']}' not found", hint="list_peers shows who is here")
+        if target["role"] == "system":
+            raise Forbidden("that is the person: nobody leads them")
         if not call.caller.is_person and target["workspace"] != call.caller.workspace:
             raise Forbidden(f"peer '{target['id']}' is of another workspace; its architect or the person may do that")
         return fn(tx, call.caller, **call.values)
@@ -343,9 +345,10 @@ def of_ours(fn: Callable[..., dict[str, Any]]) -> Callable[[Tx, Call], dict[str,
 
 
 def ping(tx: Tx, call: Call) -> dict[str, Any]:
-    row = peers.find(tx, call.values["peer_id"])
-    if row is None:
-        raise NotFound(f"peer '{call.values['peer_id']}' not found", hint="list_peers shows who is here")
+    return of_ours(lambda tx, caller, peer_id: _ping(tx, call, peers.known(tx, peer_id)))(tx, call)
+
+
+def _ping(tx: Tx, call: Call, row: Any) -> dict[str, Any]:
     said = _pinged(tx, call, peers.shown(row))
     return {"ok": True, **said, "last_heartbeat": call.broker.presence.walls().get(row["id"], row["last_heartbeat"]),
             "git_dirty_files": peers.shown(row)["git_dirty_files"], "git_last_commit": row["git_last_commit"]}  # fmt: skip

@@ -1,0 +1,102 @@
+"""Every write takes a key: repeated with it, it is done once and answered alike. Every write is in the log."""
+
+from __future__ import annotations
+
+import json
+import unittest
+from typing import Any
+
+from tests.broker.broking import PERSON, WRITES, BrokerCase, House
+from tests.broker.examples import EXAMPLES, KEEPING
+
+
+class EveryWrite(BrokerCase):
+    def fresh(self) -> House:
+        """A broker of its own for each operation."""
+        self.house.close()
+        self.setUp()
+        self.house.crew("w1", "w2")
+        return self.house
+
+    def ask(self, house: House, made: tuple[str, str, dict[str, Any]], key: str = "") -> tuple[int, dict[str, Any]]:
+        who, path, body = made
+        if path.startswith("GET "):
+            return house.ask(who, "GET", path[4:] + (f"?idempotency_key={key}" if key else ""))
+        return house.ask(who, "POST", path, {**body, **({"idempotency_key": key} if key else {})})
+
+    def test_the_examples_are_whole(self) -> None:
+        self.assertEqual({operation.name for operation in WRITES} - {"register"}, set(EXAMPLES))
+
+    def test_each_write_repeated_with_its_key_is_done_once_and_answered_alike(self) -> None:
+        for name, prepare in EXAMPLES.items():
+            with self.subTest(operation=name):
+                house = self.fresh()
+                made = prepare(house)
+                status, first = self.ask(house, made, "key-1")
+                self.assertEqual(200, status, first)
+                before = self.tables(house)
+                status, second = self.ask(house, made, "key-1")
+                self.assertEqual((200, {**first, "repeated": True}), (status, second))
+                self.assertEqual(before, self.tables(house))
+
+    def test_a_key_used_for_another_call_is_refused(self) -> None:
+        house = self.fresh()
+        house.task("w1", "one", idempotency_key="k")
+        self.refused(409, "w1", "/tasks", {"title": "two", "idempotency_key": "k"}, code="key_reused")
+        self.refused(409, "w1", "/memory", {"key": "a", "value": "b", "idempotency_key": "k"}, code="key_reused")
+
+    def test_a_key_is_its_callers_own(self) -> None:
+        house = self.fresh()
+        self.assertNotEqual(house.task("w1", "one", idempotency_key="k"), house.task("w2", "one", idempotency_key="k"))
+
+    def test_a_refused_call_leaves_its_key_free(self) -> None:
+        house = self.fresh()
+        self.refused(404, "w1", "/send", {"recipient_id": "w3", "category": "finding", "content": "x", "idempotency_key": "k"})
+        house.enrol("w3")
+        house.send("w1", "w3", "x", idempotency_key="k")
+
+    def test_a_repeat_spends_no_quota_and_wakes_nobody(self) -> None:
+        house = self.fresh()
+        house.broker.limits.per_minute = 1
+        first = house.send("w1", "w2", idempotency_key="k")
+        house.woken.clear()
+        self.assertEqual(first["message_id"], house.send("w1", "w2", idempotency_key="k")["message_id"])
+        self.assertEqual([], house.woken)
+
+    def test_a_key_counts_over_a_restart_for_a_day(self) -> None:
+        house = self.fresh()
+        task = house.task("w1", "one", idempotency_key="k")
+        house.restart()
+        self.assertEqual(task, house.task("w1", "one", idempotency_key="k"))
+
+    def test_each_write_that_changes_something_is_in_the_log_under_its_own_name(self) -> None:
+        for name, prepare in EXAMPLES.items():
+            with self.subTest(operation=name):
+                house = self.fresh()
+                made = prepare(house)
+                newest = house.value("SELECT MAX(seq) FROM events")
+                status, said = self.ask(house, made)
+                self.assertEqual(200, status, said)
+                logged = house.rows("SELECT op, actor FROM events WHERE seq > ? ORDER BY seq", newest)
+                if name in KEEPING:
+                    self.assertEqual([], logged)
+                else:
+                    self.assertTrue(logged)
+                    self.assertEqual({name}, {one["op"] for one in logged})
+                    self.assertIn(made[0], {one["actor"] for one in logged})
+
+    def test_what_has_no_key_is_in_the_log_too(self) -> None:
+        house = self.fresh()
+        ticket = house.ticket(PERSON, "system", "")
+        for op, act in {"register": lambda: house.enrol("w3"), "sign_in": lambda: house.ask("", "POST", "/sign-in", {"code": ticket}), "shutdown": lambda: house.post(PERSON, "/shutdown")}.items():
+            newest = house.value("SELECT MAX(seq) FROM events")
+            act()
+            self.assertEqual(op, house.value("SELECT op FROM events WHERE seq > ?", newest), op)
+
+    def tables(self, house: House) -> dict[str, Any]:
+        names = [row["name"] for row in house.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")]
+        return {name: json.dumps(house.rows(f"SELECT * FROM {name}")) for name in names}
+
+
+if __name__ == "__main__":
+    unittest.main()

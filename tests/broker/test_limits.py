@@ -116,9 +116,9 @@ class TheAutomaticPause(BrokerCase):
         self.house.post("w1", "/conversation", turn_type="tool_call", content="<tool_use>")  # the record of tool calls themselves
 
     def test_paths_below_the_folders_of_live_peers_are_daily_speech(self) -> None:
-        body = {"recipient_id": "w2", "category": "finding", "content": "see /vault/a/b/c/d/main.py"}
+        body = {"recipient_id": "w2", "category": "finding", "content": "see /home/me/secret/b/c/d/e/main.py"}
         self.refused(422, "w1", "/send", body)
-        self.house.enrol("w3", working_dir="/vault/a")
+        self.house.enrol("w3", working_dir="/home/me/secret")
         self.house.post("w1", "/send", **body)
 
 

@@ -39,6 +39,7 @@ SETTINGS = (
     Setting("allow_host", "C2_LATTICE_ALLOW_HOST", "text", "", "one more Host header to accept, such as 127.0.0.1:8000"),
     Setting("toolsets", "C2_LATTICE_TOOLSETS", "text", "core", "which sets of tools the MCP server offers, by comma"),
     Setting("spawn", "C2_LATTICE_SPAWN", "text", "ask", "ask: the person approves each spawned session; allow: no question"),
+    Setting("wake", "C2_LATTICE_WAKE", "text", "on", "off: an idle session is not woken when mail comes"),
     Setting("ticket", "C2_LATTICE_TICKET", "path", "", "a 0600 file with the ticket of a spawned session"),
     Setting("peer_id", "PEER_ID", "text", "", "the id this session wants"),
     Setting("peer_role", "PEER_ROLE", "text", "", "architect asks for the seat; else worker"),

@@ -44,7 +44,7 @@ KNOWN_TOKENS = 4096
 # A paused peer may read, acknowledge, beat, escalate and let go of what it holds.
 WHILE_PAUSED = frozenset((
     "register", "heartbeat", "leave", "check_messages", "v4_messages", "ack", "give_back", "escalate", "unlock_file", "release_task",
-    "renew_task", "renew_locks", "sign_in", "hook", "guard", "breach", "permission",
+    "renew_task", "renew_locks", "sign_in", "hook", "guard", "breach", "permission", "wait_mail",
 ))  # fmt: skip
 # Which texts the content filter sees, as which channel.
 SCREENED: dict[str, tuple[tuple[str, str], ...]] = {
@@ -65,6 +65,8 @@ SCREENED: dict[str, tuple[tuple[str, str], ...]] = {
     "set_memory": (("key", "memory"), ("value", "memory")),
     "log_conversation": (("content", "conversation"),),
 }
+# Where the person may say in which workspace.
+PLACED = frozenset(("create_task", "create_batch", "send_message", "set_memory", "create_run", "pause_all", "resume_all"))
 # A 429 of these does not count towards the automatic pause: a session records its turns as fast as they come.
 UNCOUNTED = frozenset(("log_conversation",))
 
@@ -144,6 +146,7 @@ class Broker:
         given = self._given(operation, request, in_path)
         caller = self._stated(operation, caller, given)
         values = params.check_fields(operation.params, given)
+        caller = self._placed(operation, caller, values)
         call = Call(self, operation, caller, values, request, ticket, token)
         if operation.effect == "write" and ticket is None:
             self._is_here(caller)
@@ -270,6 +273,19 @@ class Broker:
             if card["status"] == "killed":  # what it were granted, nobody would let go
                 raise NotFound(f"peer '{stated}' was ended by {card['ended_by']}", hint="resume it first")
             return replace(caller, id=stated, workspace=card["workspace"], working_dir=card["working_dir"], on_behalf=names.PERSON)
+        return caller
+
+    def _placed(self, operation: Any, caller: Caller, values: dict[str, Any]) -> Caller:
+        """The person, who is in all workspaces, may say in which one this is done; everybody else is in their own."""
+        if operation.name not in PLACED or values["workspace"] is None:
+            return caller
+        if caller.is_person and not caller.on_behalf:
+            return replace(caller, workspace=values["workspace"], is_placed=True)
+        if values["workspace"] != caller.workspace:
+            raise Forbidden(
+                f"workspace '{values['workspace']}' is not yours; you are in '{caller.workspace}'", code="not_your_workspace",
+                hint="leave workspace out; only the person chooses it",
+            )  # fmt: skip
         return caller
 
     def _screened(self, call: Call) -> Call:

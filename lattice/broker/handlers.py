@@ -200,7 +200,7 @@ def register(tx: Tx, call: Call) -> dict[str, Any]:
         id=wanted, role=role, workspace=workspace, working_dir=working_dir, summary=said["summary"], pid=said["pid"], client=said["client"],
         client_pid=said["client_pid"], process=said["process"] or "", resume=said["resume"] or "", owns_token=_owns(call, said["resume"], wanted),
         fallback=said["fallback"], named=said["named"], poll_interval_ms=said["beat_ms"], git_branch=said["git_branch"],
-        git_dirty_files=said["git_dirty_files"] or [], git_last_commit=said["git_last_commit"],
+        git_dirty_files=said["git_dirty_files"] or [], git_last_commit=said["git_last_commit"], ways=said["ways"] or [],
     )  # fmt: skip
     beating = broker.presence.beating(broker.clock.monotonic())
     peer_id = peers.settle_id(tx, enrolment, beating)
@@ -248,7 +248,7 @@ def heartbeat(call: Call) -> Answer | Parked:
         broker.write(lambda tx: peers.revive(tx, caller), "heartbeat")
     git = repr((said["git_branch"], said["git_dirty_files"], said["git_last_commit"]))
     git_is_new = any(said[name] is not None for name in ("git_branch", "git_dirty_files", "git_last_commit")) and git != pulse.git
-    counted = any(said[name] is not None for name in ("tokens_used", "tool_calls_count", "errors_count", "activity"))
+    counted = any(said[name] is not None for name in ("tokens_used", "tool_calls_count", "errors_count", "activity", "ways"))
     if git_is_new or counted or now - pulse.kept_at > KEEP_BEAT_S:
         kept = said if git_is_new else {**said, "git_branch": None, "git_dirty_files": None, "git_last_commit": None}
         broker.write(lambda tx: peers.note_beat(tx, caller, kept, overlapping=git_is_new), "heartbeat")
@@ -406,6 +406,27 @@ def take_v4(tx: Tx, call: Call) -> dict[str, Any]:
     return messages.take_v4(tx, call.caller, peer_id=call.values["peer_id"], receipts=names.new_key, process=call.caller.process)
 
 
+def wait_mail(call: Call) -> Answer | Parked:
+    """{unread, unread_from, urgent}: at once when mail waits, else as soon as it does, or after wait_s. Takes nothing. To ask keeps alive who is."""
+    broker, caller, said = call.broker, call.caller, call.values
+    until = broker.clock.monotonic() + said["wait_s"]
+    card = broker.cards.get(caller.id)
+    if card is not None and card["status"] == "active" and not caller.is_person:
+        broker.presence.heard(caller.id, broker.clock.monotonic(), broker.clock.now(), card["poll_interval_ms"] / 1000)
+
+    def look() -> Answer | Parked:
+        now_is = broker.cards.get(caller.id)
+        if now_is is not None and now_is["status"] == "killed":
+            raise peers.was_killed(caller.id, now_is["ended_by"])
+        waiting = broker.read(lambda tx: messages.unread(tx, caller.id))
+        left = until - broker.clock.monotonic()
+        if waiting["urgent" if said["urgent_only"] else "unread"] or left <= 0:
+            return Answer(200, waiting)
+        return Parked(f"beat:{caller.id}", left, look)
+
+    return look()
+
+
 def log_conversation(tx: Tx, call: Call) -> dict[str, Any]:
     if not call.caller.is_person:
         call.broker.limits.spend("conversation", call.caller.id, call.broker.clock.monotonic())
@@ -532,6 +553,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "ack": plain(messages.ack),
     "give_back": plain(messages.give_back),
     "peek": lambda tx, call: messages.peek(tx, call.caller, call.values["peer_id"]),
+    "wait_mail": wait_mail,
     "receipts": lambda tx, call: messages.how_far(tx, call.caller, call.values["message_id"]),
     "release_held": plain(messages.release_held),
     "hook": hooking.hook,

@@ -24,6 +24,7 @@ def hook(tx: Tx, call: Call) -> dict[str, Any]:
     caller, said = call.caller, call.values
     event = said["event"]
     proven = messages.prove_hook_offers(tx, caller, said["tool_use_id"], event)
+    peers.has_hooks(tx, caller, "rewake" if event == "Wake" else "hook")
     answer: dict[str, Any] = {"ok": True, "proven": proven, "messages": [], "more": 0}
     if event == "UserPromptSubmit":
         peers.set_cause(tx, caller.id, None)

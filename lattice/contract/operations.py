@@ -32,7 +32,8 @@ HELD_VERDICTS = ("let_through", "stop")
 HOOK_EVENTS = (
     "SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop", "PreCompact", "SessionEnd", "PermissionRequest", "Wake",
 )  # fmt: skip
-WAYS = ("tool", "hook", "v4", "person")
+WAYS = ("tool", "hook", "v4", "person")  # an offer was taken by
+REACHED_BY = ("socket", "rewake", "hook", "tool")  # how mail reaches a session, best first; the first two wake an idle one
 PEER_ROLES = ("architect", "worker")
 
 # -- limits ---------------------------------------------------------------------------------------
@@ -110,6 +111,8 @@ _AFTER = Param("after", "integer", "page on after this id", minimum=0, only="htt
 _PEER = Param("peer_id", "text", "which peer", required=True, max_chars=64)
 _TOKEN = Param("token", "integer", "the fencing token of the claim or lock; an old one is refused", only="http")
 _RUN = Param("run_id", "text", max_chars=64)
+_HERE = Param("workspace", "text", "the person says where; a peer's own", only="http", max_chars=300)
+_REACHED_BY = Param("ways", "list", f"how mail reaches the session, best first: {', '.join(REACHED_BY)}", max_chars=20)
 _ARTIFACTS = Param(
     "artifacts", "object", required=True,
     fields=(
@@ -172,13 +175,13 @@ OPERATIONS = (
          Param("fallback", "flag", "when the id lives in another process, take id-2 instead of 409", default=False),
          Param("named", "flag", "the id was chosen, so its mailbox outlives it", default=True),
          Param("beat_ms", "integer", default=3000, minimum=1000, maximum=60000),
-         Param("version", "text", default="", max_chars=40)), HTTP),
+         Param("version", "text", default="", max_chars=40), _REACHED_BY), HTTP),
     _op("heartbeat", "POST /heartbeat", "act", PEERS, "Say I am alive; with wait_s it answers early on mail, a change of locks, or pause.",
         (_me("id"), Param("git_branch", "text", max_chars=300), Param("git_dirty_files", "list", comma=True, max_chars=1024),
          Param("git_last_commit", "text", max_chars=300), Param("git_more", "integer", "names left out of git_dirty_files", loose=True),
          Param("tokens_used", "integer", loose=True, minimum=0), Param("tool_calls_count", "integer", loose=True, minimum=0),
          Param("errors_count", "integer", loose=True, minimum=0), Param("activity", "text", "what it is doing", max_chars=MAX_SUMMARY),
-         Param("process", "text", max_chars=64), Param("seen", "text", "the stamp of the last answer", max_chars=64),
+         Param("process", "text", max_chars=64), Param("seen", "text", "the stamp of the last answer", max_chars=64), _REACHED_BY,
          Param("wait_s", "integer", default=0, minimum=0, maximum=60)), HTTP),
     _op("leave", "POST /leave", "write", PEERS, "This process ends: away at once, leases run to their term; forget leaves no trace.",
         (Param("forget", "flag", default=False), Param("process", "text", max_chars=64)), HTTP),
@@ -193,8 +196,8 @@ OPERATIONS = (
         (Param("peer_id", "text", default="", max_chars=64), Param("workspace", "text", max_chars=300)), HTTP_CLI, "high"),
     _op("pause", "POST /pause", "write", LEADS, "Stop a peer from changing anything until resumed.", (_PEER,), risk="medium"),
     _op("resume", "POST /resume", "write", LEADS, "Let a paused or killed peer go on.", (_PEER,), risk="medium"),
-    _op("pause_all", "POST /pause-all", "write", LEADS, "Pause every peer of the workspace but the caller.", (_EVERYWHERE,), risk="medium"),
-    _op("resume_all", "POST /resume-all", "write", LEADS, "Resume every paused peer of the workspace.", (_EVERYWHERE,), risk="medium"),
+    _op("pause_all", "POST /pause-all", "write", LEADS, "Pause every peer of the workspace but the caller.", (_EVERYWHERE, _HERE), risk="medium"),
+    _op("resume_all", "POST /resume-all", "write", LEADS, "Resume every paused peer of the workspace.", (_EVERYWHERE, _HERE), risk="medium"),
     _op("ping", "POST /ping", "read", LEADS, "Is a peer alive, and at what.", (_PEER,)),
     _op("ping_all", "POST /ping-all", "read", LEADS, "The same for all of the workspace.", (_EVERYWHERE,)),
     _op("config", "POST /config", "write", LEADS, "How often a peer beats, in milliseconds (1000 to 60000).",
@@ -216,7 +219,7 @@ OPERATIONS = (
          Param("content", "text", required=True, max_chars=MAX_BODY_BYTES),
          Param("reply_to", "integer", minimum=1),
          Param("verdict", "choice", choices=VERDICTS),
-         Param("run_id", "text", max_chars=64)), ALL, "medium"),
+         Param("run_id", "text", max_chars=64), _HERE), ALL, "medium"),
     _op("broadcast", "POST /send", "write", PEERS, "Message everyone; architect only.",
         (Param("category", "choice", required=True, choices=CATEGORIES, forbidden=("command",)),
          Param("content", "text", required=True, max_chars=MAX_BODY_BYTES)), TOOL_ONLY, "medium", preset={"recipient_id": "broadcast"}),
@@ -232,6 +235,8 @@ OPERATIONS = (
         (Param("receipts", "list", required=True, max_chars=64), Param("reason", "text", default="", max_chars=200)), HTTP),
     _op("peek", "GET /inbox/peek", "read", PEERS, "How much mail waits and from whom; takes nothing.",
         (Param("peer_id", "text", "the architect and the person may look at others", max_chars=64),)),
+    _op("wait_mail", "POST /inbox/wait", "act", PEERS, "Wait until mail is there, at most wait_s seconds; takes nothing.",
+        (Param("wait_s", "integer", default=30, minimum=0, maximum=300), Param("urgent_only", "flag", "only for a blocker, an error, a review", default=False))),
     _op("receipts", "GET /receipts/{message_id}", "read", WATCHERS, "How far a message of yours came, for each recipient.",
         (Param("message_id", "integer", required=True, minimum=1),)),
     _op("release_held", "POST /messages/{message_id}/release", "write", PERSON, "Let held mail through, or stop it for good.",
@@ -258,9 +263,9 @@ OPERATIONS = (
     # -- tasks ------------------------------------------------------------------------------------------
     _op("create_task", "POST /tasks", "write", PEERS, "Add a task, or a batch (tasks). A new run_id starts a run.",
         (_TASK_FIELDS[0]._replace(required=False), *_TASK_FIELDS[1:5],
-         _BATCH, _TASK_FIELDS[5]._replace(only=""), _me("created_by")), ALL, "medium"),
+         _BATCH, _TASK_FIELDS[5]._replace(only=""), _HERE, _me("created_by")), ALL, "medium"),
     _op("create_batch", "POST /tasks/batch", "write", PEERS, "Add tasks, all or nothing.",
-        (_BATCH._replace(required=True), Param("run_id", "text", max_chars=64), _me("created_by")), HTTP, "medium"),
+        (_BATCH._replace(required=True), Param("run_id", "text", max_chars=64), _HERE, _me("created_by")), HTTP, "medium"),
     _op("list_tasks", "GET /tasks", "read", WATCHERS, "Tasks by priority; claimable: free.",
         (Param("status", "choice", choices=TASK_STATUSES), Param("assigned_to", "text", only="http", max_chars=64),
          Param("run_id", "text", only="http", max_chars=64), Param("claimable", "flag", only="http"),
@@ -319,7 +324,8 @@ OPERATIONS = (
     _op("set_memory", "POST /memory", "write", PEERS, "Remember something for all.",
         (Param("key", "text", required=True, max_chars=256), Param("value", "text", required=True, max_chars=MAX_VALUE), _me("peer_id"),
          Param("type", "choice", choices=MEMORY_TYPES, default="fact"), Param("confidence", "choice", choices=CONFIDENCES, default="high"),
-         Param("supersedes", "text", max_chars=256), Param("expect_version", "integer", "else refused; 0: new", minimum=0)), ALL, "medium"),
+         Param("supersedes", "text", max_chars=256), Param("expect_version", "integer", "else refused; 0: new", minimum=0),
+         _HERE), ALL, "medium"),
     _op("get_memory", "GET /memory", "read", WATCHERS, "One key, or all (of a type).",
         (Param("key", "text", max_chars=256), Param("type", "choice", choices=MEMORY_TYPES),
          Param("history", "flag"), Param("limit", "integer", default=200, minimum=1, maximum=1000, only="http"),
@@ -335,7 +341,8 @@ OPERATIONS = (
     # -- runs -----------------------------------------------------------------------------------------------
     _op("create_run", "POST /runs", "write", PEERS, "Start a run; with the id of one there is, change it.",
         (Param("id", "text", required=True, max_chars=64), Param("name", "text", max_chars=MAX_TITLE), Param("goal", "text", max_chars=MAX_TEXT),
-         Param("success_criteria", "text", max_chars=MAX_TEXT), _me("created_by"), Param("status", "choice", choices=RUN_STATUSES)), HTTP_CLI, "medium"),
+         Param("success_criteria", "text", max_chars=MAX_TEXT), _me("created_by"), Param("status", "choice", choices=RUN_STATUSES),
+         _HERE), HTTP_CLI, "medium"),
     _op("list_runs", "GET /runs", "read", WATCHERS, "Runs, newest first.", (Param("status", "choice", choices=RUN_STATUSES), _EVERYWHERE)),
     _op("get_run", "GET /runs/{run_id}", "read", WATCHERS, "One run and its tasks.", (_RUN._replace(required=True),)),
     _op("run_summary", "GET /runs/{run_id}/summary", "read", WATCHERS, "All that is needed to take a run up again.", (_RUN._replace(required=True),)),

@@ -12,7 +12,8 @@ class Caller:
     """id and role as the broker's own record has them.
 
     `on_behalf` is command-center when the person acts for the peer `id`; the log then names both.
-    The person (`role` system) is in all workspaces, so its `workspace` is "" and `sees_all` is true.
+    The person (`role` system) is in all workspaces, so its `workspace` is "" and `sees_all` is true; where it
+    named one for this call, that is its `workspace`, and `is_placed` is true.
     """
 
     id: str
@@ -21,6 +22,7 @@ class Caller:
     working_dir: str = ""
     process: str = ""
     on_behalf: str = ""
+    is_placed: bool = False
 
     @property
     def is_person(self) -> bool:
@@ -29,6 +31,11 @@ class Caller:
     @property
     def sees_all(self) -> bool:
         return self.role in ("system", "viewer")
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Is what it does to all meant for all workspaces?"""
+        return self.is_person and not self.is_placed
 
     @property
     def leads(self) -> bool:

@@ -424,7 +424,7 @@ def list_for(tx: Tx, caller: Caller, *, peer_id: str, limit: int, after: int | N
 def _recipients(tx: Tx, caller: Caller, address: str) -> tuple[list[str], str]:
     """Who an address means, and whether they are active, away, or waited for."""
     if address == BROADCAST:
-        everywhere = int(caller.is_person)
+        everywhere = int(caller.is_everywhere)
         rows = tx.all(
             "SELECT id FROM peers WHERE (status = 'active' OR (status IN ('away', 'dead') AND named)) AND id <> ?"
             " AND role <> 'system' AND (? OR workspace = ?) ORDER BY id",
@@ -434,7 +434,7 @@ def _recipients(tx: Tx, caller: Caller, address: str) -> tuple[list[str], str]:
         return heard if caller.is_person else [*heard, PERSON], "active"
     if address == ARCHITECT_ADDRESS:
         holder = peers.seat_holder(tx, caller.workspace)
-        everywhere_held = peers.seated(tx) if caller.is_person and holder is None else []
+        everywhere_held = peers.seated(tx) if caller.is_everywhere and holder is None else []
         if everywhere_held:  # the person is in all workspaces
             return everywhere_held, "active"
         if holder is None:
@@ -456,7 +456,7 @@ def _also_hear(tx: Tx, caller: Caller, category: str, heard: list[str]) -> list[
     if category == "error":
         rows = tx.all(
             "SELECT id FROM peers WHERE status = 'active' AND id <> ? AND (role = 'system' OR ? OR workspace = ?) ORDER BY id",
-            (caller.id, int(caller.is_person), caller.workspace),
+            (caller.id, int(caller.is_everywhere), caller.workspace),
         )
         return [row["id"] for row in rows if row["id"] not in heard]
     return []
@@ -464,7 +464,7 @@ def _also_hear(tx: Tx, caller: Caller, category: str, heard: list[str]) -> list[
 
 def _workspace_of(tx: Tx, caller: Caller, heard: list[str]) -> str:
     """Where a message belongs: in its sender's workspace; the person's, who is in all, in that of all who hear it, where it is one."""
-    if not caller.sees_all:
+    if not caller.sees_all or caller.is_placed:
         return caller.workspace
     found = {row["workspace"] for one in heard if (row := peers.find(tx, one)) is not None and row["role"] != "system"}
     return str(found.pop()) if len(found) == 1 else ""

@@ -14,10 +14,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lattice import names
+from lattice.contract.operations import REACHED_BY
 from lattice.domain import events
 from lattice.domain.caller import BROKER, Caller
 from lattice.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
@@ -30,7 +31,7 @@ NOT_HERE = "no live peer '{}'; list_peers shows who is here"
 
 _LISTED = (
     "id, role, summary, activity, working_dir, workspace, registered_at, last_heartbeat, paused, poll_interval_ms,"
-    " git_branch, git_dirty_files, git_more, git_last_commit"
+    " git_branch, git_dirty_files, git_more, git_last_commit, ways"
 )
 
 
@@ -55,6 +56,7 @@ class Enrolment:
     git_branch: str
     git_dirty_files: list[str]
     git_last_commit: str
+    ways: list[str] = field(default_factory=list)  # how mail can reach it, as far as its own process knows
 
 
 def ensure_person(tx: Tx) -> None:
@@ -139,6 +141,7 @@ def register(tx: Tx, wanted: Enrolment, peer_id: str, new_resume: str) -> dict[s
             " ended_at = NULL, registered_at = CASE WHEN ? THEN registered_at ELSE ? END WHERE id = ?",
             (*values, int(known), tx.at, peer_id),
         )
+    tx.run("UPDATE peers SET ways = ? WHERE id = ?", (_in_order(wanted.ways), peer_id))  # its hooks, if any, will say that they are there
     if wanted.git_branch or wanted.git_dirty_files or wanted.git_last_commit:
         _set_git(tx, peer_id, wanted.git_branch, wanted.git_dirty_files, 0, wanted.git_last_commit)
     tx.run("INSERT OR IGNORE INTO workspaces (name, first_seen) VALUES (?, ?)", (wanted.workspace, tx.at))
@@ -283,10 +286,20 @@ def note_beat(tx: Tx, caller: Caller, said: dict[str, Any], *, overlapping: bool
         )  # fmt: skip
         if overlapping and files:
             _warn_of_conflicts(tx, caller, set(files))
+    if said.get("ways") is not None:
+        row = known(tx, caller.id)
+        tx.run("UPDATE peers SET ways = ? WHERE id = ?", (_in_order([*said["ways"], *_OF_HOOKS.intersection(row["ways"].split(","))]), caller.id))
     counted = [name for name in ("tokens_used", "tool_calls_count", "errors_count", "activity") if said.get(name) is not None]
     if counted:
         tx.run(f"UPDATE peers SET {', '.join(f'{name} = ?' for name in counted)} WHERE id = ?", (*(said[name] for name in counted), caller.id))
     tx.run("UPDATE peers SET last_heartbeat = ? WHERE id = ?", (tx.at, caller.id))
+
+
+def has_hooks(tx: Tx, caller: Caller, way: str) -> None:
+    """A hook of the session has run: so mail reaches it that way too (`hook`, or `rewake`: it wakes an idle one)."""
+    row = tx.one("SELECT ways FROM peers WHERE id = ?", (caller.id,))
+    if row is not None and way not in row["ways"].split(","):
+        tx.run("UPDATE peers SET ways = ? WHERE id = ?", (_in_order([*row["ways"].split(","), way]), caller.id))
 
 
 def set_cause(tx: Tx, peer_id: str, message_id: int | None) -> None:
@@ -428,8 +441,14 @@ def shown(row: Any) -> dict[str, Any]:
     peer["paused"] = bool(peer["paused"])
     files = json.loads(peer["git_dirty_files"])
     peer["git_dirty_files"] = ",".join(files)  # as v4
+    peer["ways"] = ways_of(row)
     peer["dirty_files"] = files
     return peer
+
+
+def ways_of(row: Any) -> list[str]:
+    """How mail can reach the peer of this row, best first."""
+    return [way for way in row["ways"].split(",") if way]
 
 
 def live(tx: Tx, peer_id: str) -> Any:
@@ -475,12 +494,19 @@ def known(tx: Tx, peer_id: str) -> Any:
 
 
 def _of_workspace(tx: Tx, caller: Caller, *, paused: int) -> list[str]:
-    """The active peers that the caller leads: the person everybody, an architect those of its workspace, whatever it asks for."""
+    """The active peers that the caller leads: the person everybody (or those of the workspace it named), an architect those of its own."""
     rows = tx.all(
         "SELECT id FROM peers WHERE status = 'active' AND role <> 'system' AND paused = ? AND (? OR workspace = ?) ORDER BY id",
-        (paused, int(caller.is_person), caller.workspace),
+        (paused, int(caller.is_everywhere), caller.workspace),
     )
     return [row["id"] for row in rows]
+
+
+_OF_HOOKS = frozenset(("hook", "rewake"))  # known from hooks that ran; the session's server does not see them
+
+
+def _in_order(ways: list[str]) -> str:
+    return ",".join(way for way in REACHED_BY if way in ways)
 
 
 def _set_git(tx: Tx, peer_id: str, branch: str, files: list[str], more: int, commit: str) -> None:

@@ -32,7 +32,7 @@ class TheTable(unittest.TestCase):
         names_and_paths = {
             "id", "peer_id", "sender_id", "created_by", "requester", "recipient_id", "workspace", "process", "client", "resume", "version", "idempotency_key",
             "working_dir", "file_path", "base", "run_id", "git_branch", "git_last_commit", "git_dirty_files", "receipts", "proof", "seen", "tool_use_id",
-            "supersedes", "event", "source", "session", "tool", "paths", "command",
+            "supersedes", "event", "source", "session", "tool", "paths", "command", "ways",
         }  # fmt: skip
         for operation in ON_HTTP:
             if operation.effect != "write" or operation.name == "give_back":  # the session's own server says why a call did not reach it

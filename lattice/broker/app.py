@@ -367,6 +367,8 @@ class Broker:
                     flagged.add(rest[0])
                 case "cause":
                     self.flags.set(rest[0], "" if rest[1] == "0" else f"message {rest[1]}", cause=True)
+                case "lost":
+                    self.presence.tell_lost(rest[0], [rest[1]])
                 case "forgiven":
                     self.limits.forgive(rest[0])
                 case "granted":

@@ -166,6 +166,24 @@ def state_at(tx: Tx, seq: int | None) -> tuple[int, State]:
     return wanted, fold(tx.all("SELECT kind, subject, data FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", (begin, wanted)))
 
 
+def seen_from(state: State, peer_id: str, workspace: str) -> State:
+    """What of a state a peer is shown: its workspace's things; of others' mail and turns, none."""
+    named = {kind: {key: one for key, one in things.items() if one.get("workspace") == workspace} for kind, things in state.items()}
+    of_ours = set(named["task"])
+    mail = {key for key, one in named["message"].items() if one["sender_id"] == peer_id}
+    deliveries = {key: one for key, one in state["delivery"].items() if json.loads(key)[0] == peer_id or str(json.loads(key)[1]) in mail}
+    mail |= {str(json.loads(key)[1]) for key in deliveries}
+    return {
+        **named,
+        "seat": {key: one for key, one in state["seat"].items() if json.loads(key) == workspace},
+        "memory": {key: one for key, one in state["memory"].items() if json.loads(key)[0] == workspace},
+        "dependency": {key: one for key, one in state["dependency"].items() if str(json.loads(key)[0]) in of_ours},
+        "message": {key: one for key, one in state["message"].items() if key in mail},
+        "delivery": deliveries,
+        "conversation": {key: one for key, one in state["conversation"].items() if one["peer_id"] == peer_id},
+    }
+
+
 def tables(tx: Tx) -> State:
     """The folded columns of the tables as they are now, in the shape of `fold`."""
     state: State = {}

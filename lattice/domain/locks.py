@@ -67,15 +67,23 @@ def release(tx: Tx, caller: Caller, *, file_path: str, token: int | None = None,
     rows = tx.all("SELECT * FROM locks WHERE file_path = ? ORDER BY peer_id = ? DESC, token", (file_path, caller.id))
     left_the_queue = tx.run("DELETE FROM lock_queue WHERE peer_id = ? AND file_path = ?", (caller.id, file_path))
     if not rows:
+        if token is not None and lost_to(tx, caller.id, "file", file_path) is not None:
+            raise _stale(token, file_path, "you lost it since, and nobody holds it now")
         return {"ok": True, "file_path": file_path, "released": False, "left_the_queue": bool(left_the_queue)}
     row = rows[0]
     mine = row["peer_id"] == caller.id
+    if not mine and token is not None:
+        raise _stale(token, file_path, f"{row['peer_id']} holds it now")
     if not mine and left_the_queue:
         return {"ok": True, "file_path": file_path, "released": False, "left_the_queue": True}
     if not mine and not (caller.is_person or (caller.leads and caller.workspace == row["workspace"])):
         raise Forbidden(f"file locked by {row['peer_id']}, not you", holder=row["peer_id"], hint=f"ask {row['peer_id']}, or the architect")
     if mine and token is not None and token != row["token"]:
-        raise Conflict(f"token {token} is stale: the lock was granted anew as {row['token']}", code="stale_token", hint="lock_file again tells your token")
+        raise _stale(token, file_path, f"it was granted anew as {row['token']}")
+    if not mine:
+        _remember_lost(tx, rows, f"released by {caller.id}")
+        for one in rows:
+            tx.after("lost", one["peer_id"], one["file_path"])
     _remove(tx, caller, [row] if mine else rows)
     return {"ok": True, "file_path": file_path, "released": True, "holder": row["peer_id"]}
 
@@ -352,6 +360,10 @@ def _held(row: Any, file_path: str) -> Conflict:
         code="locked", holder=row["peer_id"], since=row["locked_at"], task_id=row["task_id"],
         hint=f'lock_file {{"file_path": "{file_path}", "queue": true}} to be told when it is free, or send_message to {row["peer_id"]}',
     )  # fmt: skip
+
+
+def _stale(token: int, file_path: str, why: str) -> Conflict:
+    return Conflict(f"token {token} for {file_path} is stale: {why}", code="stale_token", hint="lock_file again tells your token")
 
 
 def _kept(row: Any) -> Conflict:

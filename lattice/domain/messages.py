@@ -52,7 +52,7 @@ def send(tx: Tx, caller: Caller, *, recipient_id: str, category: str, content: s
         )  # fmt: skip
     _may_answer(tx, caller, reply_to)
     if run_id is not None:
-        runs.must_exist(tx, run_id)
+        runs.must_exist(tx, caller, run_id)
     answered = escalations.of_message(tx, reply_to) if verdict and reply_to else None
     if verdict and answered is None:
         raise BadRequest(

@@ -24,7 +24,7 @@ def create(tx: Tx, caller: Caller, *, id: str, name: str | None, goal: str | Non
            status: str | None, **_: object) -> dict[str, Any]:  # fmt: skip
     """Start a run. For an id that exists: with `status` or new texts an update, else Conflict."""
     run_id = check_id(id, "run id")
-    if _find(tx, run_id) is not None:
+    if _ours(tx, caller, run_id):
         if status is None and goal is None and success_criteria is None:
             raise Conflict(f"run '{run_id}' already exists", hint="give a status (or goal, success_criteria) to change it")
         return _update(tx, caller, run_id, name, goal, success_criteria, status)
@@ -37,13 +37,14 @@ def create(tx: Tx, caller: Caller, *, id: str, name: str | None, goal: str | Non
 def ensure(tx: Tx, caller: Caller, run_id: str) -> str:
     """The run of that id, made with its id for a name when there is none (create_task with an unknown run_id)."""
     run_id = check_id(run_id, "run id")
-    if _find(tx, run_id) is None:
+    if not _ours(tx, caller, run_id):
         _insert(tx, caller, run_id, run_id[:MAX_TITLE], "", "", "active")
     return run_id
 
 
-def must_exist(tx: Tx, run_id: str) -> str:
-    if _find(tx, run_id) is None:
+def must_exist(tx: Tx, caller: Caller, run_id: str) -> str:
+    run = _find(tx, run_id)
+    if run is None or not (caller.sees_all or run["workspace"] == caller.workspace):
         raise NotFound(f"run '{run_id}' not found", hint="create it first, or leave run_id out")
     return run_id
 
@@ -152,6 +153,14 @@ def _update(tx: Tx, caller: Caller, run_id: str, name: str | None, goal: str | N
     )
     events.record(tx, caller, "run", [run_id], run_id=run_id)
     return {"ok": True, "run_id": run_id, "status": _get(tx, run_id)["status"]}
+
+
+def _ours(tx: Tx, caller: Caller, run_id: str) -> bool:
+    """Is there such a run? Conflict when it is another workspace's: ids are global."""
+    run = _find(tx, run_id)
+    if run is not None and not caller.sees_all and run["workspace"] != caller.workspace:
+        raise Conflict(f"run id '{run_id}' is taken in another workspace", code="id_taken", hint="choose another id")
+    return run is not None
 
 
 def _find(tx: Tx, run_id: str) -> dict[str, Any] | None:

@@ -164,6 +164,8 @@ def edit(tx: Tx, caller: Caller, *, task_id: int, title: str | None, description
     _may_change(caller, row)
     if row["status"] in ENDED:
         raise Conflict(f"task #{task_id} is {row['status']}; an ended task is not edited", hint="create a new task")
+    if row["needs_review"] and needs_review is False and not caller.leads:
+        raise Forbidden(f"task #{task_id} needs a review; only the architect or the person lifts that", hint="request_review asks for it")
     tx.run(
         "UPDATE tasks SET title = COALESCE(?, title), description = COALESCE(?, description), priority = COALESCE(?, priority),"
         " needs_review = COALESCE(?, needs_review), updated_at = ? WHERE id = ?",
@@ -177,8 +179,8 @@ def assign(tx: Tx, caller: Caller, *, task_id: int, peer_id: str, **_: object) -
     """Reserve a pending task for a peer (empty: for anybody)."""
     row = _row(tx, task_id)
     wanted = check_peer_id(peer_id) if peer_id else None
-    if wanted is not None:
-        peers.live(tx, wanted)
+    if wanted is not None and peers.live(tx, wanted)["workspace"] != row["workspace"] and not caller.is_person:
+        raise Forbidden(f"peer '{wanted}' is of another workspace; only the person gives a task across")
     if not tx.run("UPDATE tasks SET reserved_for = ?, updated_at = ? WHERE id = ? AND status = 'pending'", (wanted, tx.at, task_id)):
         raise Conflict(f"task #{task_id} is {row['status']}" + (f", held by {row['assigned_to']}" if row["status"] == "in_progress" else "") + "; only a pending task is assigned")
     _changed(tx, caller, row, task_id)
@@ -304,23 +306,32 @@ def _reference(one: int, made: list[int], index: int) -> int:
     return made[-one - 1]
 
 
-def _must_exist(tx: Tx, task_id: int) -> None:
-    if tx.one("SELECT id FROM tasks WHERE id = ?", (task_id,)) is None:
+def _must_exist(tx: Tx, caller: Caller, task_id: int) -> None:
+    row = tx.one("SELECT * FROM tasks WHERE id = ?", (task_id,))
+    if row is None or not _sees(caller, row):
         raise BadRequest(f"blocked_by references non-existent task #{task_id}", hint="list_tasks shows the numbers")
 
 
-def _row(tx: Tx, task_id: int) -> Any:
+def _row(tx: Tx, caller: Caller, task_id: int) -> Any:
     row = tx.one("SELECT * FROM tasks WHERE id = ?", (task_id,))
-    if row is None:
-        raise NotFound("task not found", hint="list_tasks shows the numbers")
+    if row is None or not _sees(caller, row):
+        raise NotFound("task not found", hint="list_tasks shows the numbers; what is in another workspace, its own peers and the person see")
     return row
+
+
+def _sees(caller: Caller, row: Any) -> bool:
+    """One's own workspace's tasks, and those that one made, holds or was given."""
+    return caller.sees_all or row["workspace"] == caller.workspace or caller.id in (row["created_by"], row["assigned_to"], row["reserved_for"])
 
 
 def _mine(tx: Tx, caller: Caller, task_id: int, token: int | None) -> Any:
     """The row of a task that the caller holds, with the token it shows. The person may end anybody's."""
-    row = _row(tx, task_id)
+    row = _row(tx, caller, task_id)
     if row["status"] in ENDED:
         raise Conflict(f"task already {row['status']}", holder=row["assigned_to"])
+    if token is not None and (row["status"] == "pending" or token != row["token"] or row["assigned_to"] != caller.id and not caller.is_person):
+        now = f"it was granted anew, to {row['assigned_to']}" if row["status"] == "in_progress" else "it was let go since, and is pending"
+        raise Conflict(f"token {token} of task #{task_id} is stale: {now}", code="stale_token", hint=f"claim_task with task_id {task_id} tells your token")
     if row["status"] == "pending":
         raise Forbidden(
             f"task not assigned to you: #{task_id} is pending", code="stale_token",
@@ -328,8 +339,6 @@ def _mine(tx: Tx, caller: Caller, task_id: int, token: int | None) -> Any:
         )  # fmt: skip
     if row["assigned_to"] != caller.id and not caller.is_person:
         raise Forbidden(f"task not assigned to you: {row['assigned_to']} holds it", holder=row["assigned_to"], hint=f"ask {row['assigned_to']}, or the architect")
-    if token is not None and token != row["token"]:
-        raise Conflict(f"token {token} is stale: task #{task_id} was granted anew as {row['token']}", code="stale_token", hint=f"claim_task with task_id {task_id} tells your token")
     return row
 
 

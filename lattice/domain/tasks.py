@@ -59,7 +59,7 @@ def claim(tx: Tx, caller: Caller, *, task_id: int, **_: object) -> dict[str, Any
 
     Forbidden over budget; Conflict when it is held, ended, blocked or reserved (it says by whom).
     """
-    row = _row(tx, task_id)
+    row = _row(tx, caller, task_id)
     if row["status"] == "in_progress" and row["assigned_to"] == caller.id:
         return {"ok": True, "task_id": task_id, "token": row["token"], "attempts": row["attempts"], "title": row["title"]}
     broke = peers.over_budget(tx, caller.id)
@@ -116,7 +116,7 @@ def fail(tx: Tx, caller: Caller, *, task_id: int, reason: str, token: int | None
 
 def cancel(tx: Tx, caller: Caller, *, task_id: int, reason: str, **_: object) -> dict[str, Any]:
     """Drop a task that has not ended. Its creator, the architect and the person may; an owner at work hears of it."""
-    row = _row(tx, task_id)
+    row = _row(tx, caller, task_id)
     _may_change(caller, row)
     if row["status"] in ENDED:
         raise Conflict(f"task #{task_id} is {row['status']} already")
@@ -160,7 +160,7 @@ def renew(tx: Tx, caller: Caller, *, task_id: int, token: int | None = None, **_
 
 def edit(tx: Tx, caller: Caller, *, task_id: int, title: str | None, description: str | None, priority: str | None,
          needs_review: bool | None, **_: object) -> dict[str, Any]:  # fmt: skip
-    row = _row(tx, task_id)
+    row = _row(tx, caller, task_id)
     _may_change(caller, row)
     if row["status"] in ENDED:
         raise Conflict(f"task #{task_id} is {row['status']}; an ended task is not edited", hint="create a new task")
@@ -177,7 +177,7 @@ def edit(tx: Tx, caller: Caller, *, task_id: int, title: str | None, description
 
 def assign(tx: Tx, caller: Caller, *, task_id: int, peer_id: str, **_: object) -> dict[str, Any]:
     """Reserve a pending task for a peer (empty: for anybody)."""
-    row = _row(tx, task_id)
+    row = _row(tx, caller, task_id)
     wanted = check_peer_id(peer_id) if peer_id else None
     if wanted is not None and peers.live(tx, wanted)["workspace"] != row["workspace"] and not caller.is_person:
         raise Forbidden(f"peer '{wanted}' is of another workspace; only the person gives a task across")
@@ -189,14 +189,14 @@ def assign(tx: Tx, caller: Caller, *, task_id: int, peer_id: str, **_: object) -
 
 def depend(tx: Tx, caller: Caller, *, task_id: int, add: list[int] | None, remove: list[int] | None, **_: object) -> dict[str, Any]:
     """Change what a pending task waits for. Conflict for a cycle, naming its path."""
-    row = _row(tx, task_id)
+    row = _row(tx, caller, task_id)
     _may_change(caller, row)
     if row["status"] != "pending":
         raise Conflict(f"task #{task_id} is {row['status']}; only a pending task's dependencies change")
     for needs_id in dict.fromkeys(remove or []):
         tx.run("DELETE FROM dependencies WHERE task_id = ? AND needs_id = ?", (task_id, needs_id))
     for needs_id in dict.fromkeys(add or []):
-        _must_exist(tx, needs_id)
+        _must_exist(tx, caller, needs_id)
         if needs_id == task_id or _waits_for(tx, needs_id, task_id):
             raise Conflict(f"#{task_id} cannot wait for #{needs_id}: #{needs_id} waits for #{task_id}, that would be a cycle", code="cycle")
         tx.run("INSERT OR IGNORE INTO dependencies (task_id, needs_id) VALUES (?, ?)", (task_id, needs_id))
@@ -243,6 +243,12 @@ def list_some(tx: Tx, *, status: str | None, assigned_to: str | None, run_id: st
     return {"tasks": found, "more": len(rows) > limit}
 
 
+def show(tx: Tx, caller: Caller, *, task_id: int) -> dict[str, Any]:
+    """`get`, for a caller who may see it."""
+    _row(tx, caller, task_id)
+    return get(tx, task_id=task_id)
+
+
 def get(tx: Tx, *, task_id: int, **_: object) -> dict[str, Any]:
     """{task}: all its columns, artifacts as an object, claimable, what it blocks, what it waits for, its escalations."""
     row = tx.one(f"SELECT {_COLUMNS}, token, claimed_at, finished_at FROM tasks WHERE id = ?", (task_id,))
@@ -281,7 +287,7 @@ def current(tx: Tx, peer_id: str) -> dict[str, Any] | None:
 
 def _insert(tx: Tx, caller: Caller, title: str, description: str, priority: str, needs: list[int], run_id: str | None, needs_review: bool) -> int:
     for needs_id in needs:
-        _must_exist(tx, needs_id)
+        _must_exist(tx, caller, needs_id)
     task_id = tx.insert(
         "INSERT INTO tasks (title, description, status, priority, created_by, needs_review, run_id, workspace, created_at, updated_at)"
         " VALUES (?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?)",

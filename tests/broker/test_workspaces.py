@@ -1,102 +1,75 @@
-"""Workspaces: one broker for all repositories of the user, and what is one's own stays there.
-
-`everywhere` crosses lists of peers, tasks, locks, memory and runs. It never crosses mail, turns or what may be changed.
-"""
+"""The person is in all workspaces and may say where; everybody else is where they are."""
 
 from __future__ import annotations
 
-import json
 import unittest
 
 from tests.broker.broking import PERSON, BrokerCase
 
-MARK = "only-of-the-bank"
 
-
-class TwoWorkspaces(BrokerCase):
-    """The shop's peers arch and w1 look at what the bank's b1 and its architect have."""
-
+class WhereThePersonActs(BrokerCase):
     def setUp(self) -> None:
         super().setUp()
         house = self.house
-        house.crew("w1")
-        house.enrol("barch", "architect", "bank")
-        house.enrol("b1", workspace="bank", summary=MARK)
-        self.mail = house.send("b1", "barch", MARK)["message_id"]
-        house.send(PERSON, "b1", MARK)
-        house.post("b1", "/runs", id="bank-run", name=MARK)
-        self.task = house.task("b1", MARK, run_id="bank-run")
-        house.post("b1", "/memory", key="bank-key", value=MARK)
-        house.post("b1", "/lock", file_path="/bank/" + MARK)
-        house.post("b1", "/conversation", turn_type="user", content=MARK)
-        self.asked = house.post("b1", "/escalations", kind="blocker", text=MARK)["escalation_id"]
+        house.enrol("arch", "architect", "shop")
+        house.enrol("w1", workspace="shop")
+        house.enrol("lead", "architect", "mill")
+        house.enrol("m1", workspace="mill")
 
-    def test_nothing_of_another_workspace_shows_in_what_is_ones_own(self) -> None:
-        for who in ("w1", "arch"):
-            for path in (
-                "/peers", "/tasks", "/locks", "/memory", "/runs", "/escalations", f"/search?q={MARK}", "/state", "/events?follow=0&limit=1000", "/dashboard/data",
-                "/inbox/peek", "/conversation/" + who, "/messages-for/" + who, "/capsule", "/locks/held",
-            ):  # fmt: skip
-                self.assertNotIn(MARK, json.dumps(self.house.get(who, path)), f"{who} {path}")
-        for path in ("/messages-all?everywhere=1", "/log"):
-            self.assertNotIn(MARK, json.dumps(self.house.get("arch", path)), path)
+    def heard(self, **message: object) -> list[str]:
+        said = self.house.post(PERSON, "/send", category=message.pop("category", "finding"), content="x", **message)
+        return said["recipients"]  # type: ignore[no-any-return]
 
-    def test_nor_by_its_number_or_name(self) -> None:
-        for who in ("w1", "arch"):
-            for path in (
-                "/peer/b1", f"/tasks/{self.task}", "/memory?key=bank-key", "/runs/bank-run", "/runs/bank-run/summary", "/runs/bank-run/export", f"/receipts/{self.mail}",
-            ):  # fmt: skip
-                self.refused(404, who, path, method="GET")
-            for path in ("/messages-for/b1", "/conversation/b1", "/inbox/peek?peer_id=b1", "/messages/b1"):
-                self.refused(403, who, path, method="GET")
-            self.assertEqual([], self.house.get(who, "/memory/history?key=bank-key")["history"])
+    def test_a_task_a_run_and_a_memory_are_in_the_workspace_that_the_person_names(self) -> None:
+        task = self.house.task(PERSON, workspace="mill")
+        self.house.post(PERSON, "/tasks/batch", tasks=[{"title": "one"}, {"title": "two"}], workspace="mill")
+        self.house.post(PERSON, "/runs", id="spring", name="n", goal="g", workspace="mill")
+        self.house.post(PERSON, "/memory", key="k", value="v", workspace="mill")
+        self.assertEqual(3, len(self.house.get("m1", "/tasks")["tasks"]))
+        self.assertEqual([], self.house.get("w1", "/tasks")["tasks"])
+        self.assertEqual(["spring"], [run["id"] for run in self.house.get("m1", "/runs")["runs"]])
+        self.assertEqual("v", self.house.get("m1", "/memory?key=k")["value"])
+        self.refused(404, "w1", "/memory?key=k", method="GET")
+        self.house.post("m1", "/tasks/claim", task_id=task)
+        log = self.house.rows("SELECT actor, workspace FROM events WHERE kind = 'task' AND op = 'create_task'")
+        self.assertEqual({"actor": PERSON, "workspace": "mill"}, log[0], "in the person's own name")
 
-    def test_everywhere_crosses_lists_and_never_mail(self) -> None:
-        for path in ("/peers?everywhere=1", "/tasks?everywhere=1", "/locks?everywhere=1", "/memory?everywhere=1", "/runs?everywhere=1"):
-            self.assertIn(MARK, json.dumps(self.house.get("w1", path)), path)
-        for who in ("w1", "arch"):
-            kinds = {one["kind"] for one in self.house.get(who, f"/search?q={MARK}&everywhere=1")["results"]}
-            self.assertEqual({"task", "memory"}, kinds)
+    def test_the_architect_is_that_of_the_named_workspace_and_all_of_them_where_none_is_named(self) -> None:
+        self.assertEqual(["lead"], self.heard(recipient_id="@architect", workspace="mill"))
+        self.assertEqual(["arch", "lead"], self.heard(recipient_id="@architect"))
+        self.house.post(PERSON, "/seat", peer_id="", workspace="shop")
+        self.assertEqual(["lead"], self.heard(recipient_id="@architect"), "there is exactly one")
 
-    def test_nothing_of_another_workspace_is_changed(self) -> None:
-        for who in ("w1", "arch"):
-            for path, body in {
-                "/tasks/claim": {"task_id": self.task}, f"/tasks/{self.task}/edit": {"title": "x"}, f"/tasks/{self.task}/cancel": {}, f"/tasks/{self.task}/depend": {"add": []},
-                "/runs/bank-run/resume": {}, "/send": {"recipient_id": "barch", "category": "finding", "content": "x", "run_id": "bank-run"},
-                "/escalations": {"kind": "blocker", "text": "x", "task_id": self.task},
-            }.items():  # fmt: skip
-                self.refused(404, who, path, body)
-            self.refused(400, who, "/tasks", {"title": "x", "blocked_by": [self.task]})
-            self.refused(409, who, "/runs", {"id": "bank-run", "name": "x", "status": "failed"}, code="id_taken")
-            self.refused(409, who, "/tasks", {"title": "x", "run_id": "bank-run"}, code="id_taken")
-        self.refused(404, "arch", f"/tasks/{self.task}/assign", {"peer_id": "w1"})
-        self.refused(403, "arch", f"/escalations/{self.asked}/resolve", {"verdict": "answer"})
-        self.refused(403, "arch", "/unlock", {"file_path": "/bank/" + MARK})
-        self.house.post("w1", "/memory", key="bank-key", value="the shop's own")
-        self.assertEqual(MARK, self.house.get("b1", "/memory?key=bank-key")["value"])
+    def test_mail_to_an_empty_seat_of_the_named_workspace_waits_there(self) -> None:
+        self.house.post(PERSON, "/seat", peer_id="", workspace="shop")
+        self.assertEqual(["@architect"], self.heard(recipient_id="@architect", workspace="shop"))
+        self.house.post(PERSON, "/seat", peer_id="w1")
+        self.assertEqual(["x"], self.house.texts("w1"))
 
-    def test_the_person_is_in_all(self) -> None:
-        for path in ("/peers", "/tasks", "/locks", "/memory", "/runs", "/escalations", f"/tasks/{self.task}", "/peer/b1", "/runs/bank-run", f"/search?q={MARK}", "/messages-all"):
-            self.assertIn(MARK, json.dumps(self.house.get(PERSON, path)), path)
-        self.house.post(PERSON, f"/tasks/{self.task}/edit", title="edited")
+    def test_a_broadcast_and_an_error_reach_the_named_workspace_or_all(self) -> None:
+        self.assertEqual(["lead", "m1"], self.heard(recipient_id="broadcast", workspace="mill"))
+        self.assertEqual(["arch", "lead", "m1", "w1"], self.heard(recipient_id="broadcast"))
+        self.assertEqual(["lead", "m1"], self.heard(recipient_id="m1", category="error", workspace="mill"))
 
-    def test_ids_are_global_and_so_is_mail_to_a_name(self) -> None:
-        self.house.send("w1", "b1", "across")
-        self.assertIn("across", self.house.texts("b1"))
-        self.house.send("arch", "broadcast", "in the shop")
-        self.assertNotIn("in the shop", self.house.texts("b1"))
-        self.assertEqual(["in the shop"], self.house.texts("w1"))
+    def test_pausing_all_stops_at_the_named_workspace(self) -> None:
+        self.assertEqual(2, self.house.post(PERSON, "/pause-all", workspace="mill")["paused_count"])
+        self.assertEqual(1, self.house.post(PERSON, "/pause", peer_id="w1") and self.house.value("SELECT COUNT(*) FROM peers WHERE paused AND workspace = 'shop'"))
+        self.assertEqual(2, self.house.post(PERSON, "/resume-all", workspace="mill")["resumed_count"])
+        self.assertEqual(1, self.house.post(PERSON, "/resume-all")["resumed_count"])
 
-    def test_who_was_given_a_task_across_sees_it(self) -> None:
-        self.house.post(PERSON, f"/tasks/{self.task}/assign", peer_id="w1")
-        self.house.post("w1", "/tasks/claim", task_id=self.task)
-        self.house.get("w1", f"/tasks/{self.task}")
-        self.house.complete("w1", self.task)
+    def test_a_peer_may_name_its_own_workspace_and_no_other(self) -> None:
+        self.house.task("w1", workspace="shop")
+        for path, body in (
+            ("/tasks", {"title": "t"}), ("/tasks/batch", {"tasks": [{"title": "t"}]}), ("/memory", {"key": "k", "value": "v"}),
+            ("/runs", {"id": "r", "name": "n"}), ("/send", {"recipient_id": "m1", "category": "finding", "content": "x"}),
+        ):  # fmt: skip
+            self.refused(403, "w1", path, {**body, "workspace": "mill"}, code="not_your_workspace")
+        for path in ("/pause-all", "/resume-all"):
+            self.refused(403, "arch", path, {"workspace": "mill"}, code="not_your_workspace")
 
-    def test_at_architect_means_ones_own_and_the_persons_mean_all_who_are_seated(self) -> None:
-        self.assertEqual(["barch"], self.house.send("b1", "@architect", "help")["recipients"])
-        self.assertEqual(["arch"], self.house.send("w1", "@architect", "help")["recipients"])
-        self.assertEqual(["arch", "barch"], self.house.send(PERSON, "@architect", "good morning")["recipients"])
+    def test_the_person_in_the_name_of_a_peer_is_in_that_peers_workspace(self) -> None:
+        self.refused(403, PERSON, "/tasks", {"title": "t", "created_by": "m1", "workspace": "shop"}, code="not_your_workspace")
+        self.house.task(PERSON, created_by="m1", workspace="mill")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from lattice.errors import Conflict, Forbidden
 from lattice.store.database import Tx
 
 CLOSED_S = 30.0
+TAKEN_AWAY = "released by "  # the reason of a lock that the architect or the person took from its holder
 KEPT_S = 60.0  # for the first of the queue, from when it was told
 _SHOWN = "file_path, peer_id, locked_at, token, state, mode, reach, term_s, reason, task_id, workspace, turn"
 
@@ -81,7 +82,7 @@ def release(tx: Tx, caller: Caller, *, file_path: str, token: int | None = None,
     if mine and token is not None and token != row["token"]:
         raise _stale(token, file_path, f"it was granted anew as {row['token']}")
     if not mine:
-        _remember_lost(tx, rows, f"released by {caller.id}")
+        _remember_lost(tx, rows, TAKEN_AWAY + caller.id)
         for one in rows:
             tx.after("lost", one["peer_id"], one["file_path"])
     _remove(tx, caller, [row] if mine else rows)
@@ -220,14 +221,14 @@ def renew_tokens(tx: Tx, caller: Caller, peer_id: str) -> int:
 
 
 def take_back(tx: Tx, caller: Caller, old: str) -> list[str]:
-    """What `old` lost by departing and nobody holds now becomes the caller's, with new tokens. Answers the paths."""
+    """What `old` lost by departing (not what was taken from it) and nobody holds now becomes the caller's, with new tokens. Answers the paths."""
     taken = []
     for row in tx.all("SELECT * FROM lost_locks WHERE peer_id = ? ORDER BY token", (old,)):
         closed_one = tx.one("SELECT * FROM locks WHERE file_path = ? AND peer_id = ? AND state = 'closed'", (row["file_path"], old))
         if closed_one is not None:
             _remove(tx, caller, [closed_one], tell=False)
         tx.run("DELETE FROM lost_locks WHERE peer_id = ? AND file_path = ?", (old, row["file_path"]))
-        if _in_the_way(tx, caller.id, row["reach"], row["file_path"], "exclusive") is None:
+        if not row["reason"].startswith(TAKEN_AWAY) and _in_the_way(tx, caller.id, row["reach"], row["file_path"], "exclusive") is None:
             acquire(tx, caller, file_path=row["file_path"], kind=row["reach"])
             taken.append(row["file_path"])
     return taken

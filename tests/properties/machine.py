@@ -36,12 +36,14 @@ class Task:
     status: str = "pending"
     owner: str = ""
     token: int = 0
+    left_by: str = ""  # who departed from it, while it is pending since
 
 
 @dataclass
 class Model:
     tasks: dict[int, Task] = field(default_factory=dict)
     locks: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, set[str]] = field(default_factory=dict)  # peer -> paths it lost by departing and has not asked for since
     memory: dict[str, int] = field(default_factory=dict)
     heard: dict[str, float] = field(default_factory=dict)  # peers that live
     mail: dict[str, list[int]] = field(default_factory=dict)  # unread, oldest first
@@ -62,6 +64,7 @@ class Machine:
         self.tokens: dict[str, str] = {}
         self.resumes: dict[str, str] = {}
         self.returned: set[int] = set()  # messages whose offer came back at least once
+        self.given_up: set[tuple[str, int]] = set()  # (recipient, message) that died for want of proof
         self.done = 0
         self.answers: dict[int, int] = {}
         self.start()
@@ -117,6 +120,24 @@ class Machine:
         self.tokens[id] = said["token"]
         self.resumes[id] = said["resume"]
         self.model.heard[id] = self.clock.monotonic()
+        self.come_back(id)
+
+    def come_back(self, id: str) -> None:
+        """A new process of a known id: what it holds gets new numbers, what it lost and nobody took since is its own again."""
+        tokens_now = dict(self.rows("SELECT id, token FROM tasks"))
+        for number, task in self.model.tasks.items():
+            if task.status == "pending" and task.left_by == id and self.is_open(task):
+                task.status, task.owner = "in_progress", id
+            if task.status == "in_progress" and task.owner == id:
+                assert tokens_now[number] > task.token, "the old process's token is stale"
+                task.token = tokens_now[number]
+        for path in self.model.lost.pop(id, set()):
+            self.model.locks.setdefault(path, id)
+        self.model.newest_token = max([self.model.newest_token, *tokens_now.values(), *self.rows("SELECT token FROM locks")])
+        for number in self.rows("SELECT message_id FROM deliveries WHERE recipient = ? AND state = 'queued' ORDER BY message_id", id):
+            if (id, number) in self.given_up:
+                self.given_up.remove((id, number))
+                self.model.mail[id] = sorted([*self.model.mail[id], number])
 
     # -- choosing from small numbers
 
@@ -180,7 +201,7 @@ class Machine:
         if task is not None and mine:
             was_blocked = {other for other, one in self.model.tasks.items() if one.status == "pending" and not self.is_open(one)}
             task.status = {"done": "completed", "failed": "failed", "released": "pending"}[outcome]
-            task.owner = "" if outcome == "released" else who
+            task.owner, task.left_by = ("" if outcome == "released" else who), ""
             freed = {other for other in was_blocked if self.is_open(self.model.tasks[other])}
             assert {one["id"] for one in said["newly_unblocked"]} == freed, said
 
@@ -210,6 +231,8 @@ class Machine:
         who, path = self.peer(a), PATHS[b % len(PATHS)]
         holder = self.model.locks.get(path)
         said = self.expect(True if holder in (None, who) else 409, who, "/lock", {"file_path": path})
+        if holder in (None, who):
+            self.model.lost.get(who, set()).discard(path)
         if holder is None:
             self.grant(said["token"])
             self.model.locks[path] = who
@@ -268,6 +291,7 @@ class Machine:
             if id in self.model.mail[who]:
                 assert id in self.returned, f"message {id} was given up without having come back"
                 self.model.mail[who].remove(id)
+                self.given_up.add((who, id))
         for id, recipient in notices:
             if recipient in self.model.mail and id not in self.model.mail[recipient]:
                 self.model.mail[recipient] = sorted([*self.model.mail[recipient], id])
@@ -289,7 +313,8 @@ class Machine:
         del self.model.heard[id]
         for task in self.model.tasks.values():
             if task.status == "in_progress" and task.owner == id:
-                task.status, task.owner = "pending", ""
+                task.status, task.owner, task.left_by = "pending", "", id
+        self.model.lost.setdefault(id, set()).update(path for path, holder in self.model.locks.items() if holder == id)
         self.model.locks = {path: holder for path, holder in self.model.locks.items() if holder != id}
         for other in PEERS:
             self.forget_dead(other)

@@ -60,11 +60,16 @@ def check_address(text: str) -> str:
     return check_id(text, "recipient_id")
 
 
-def lock_path(path: str, base: str) -> str:
+def folds_case() -> bool:
+    """Does this system's file system take two spellings that differ by case for one file, as far as can be known cheaply?"""
+    return os.name == "nt" or os.uname().sysname == "Darwin"
+
+
+def lock_path(path: str, base: str, *, folds: bool | None = None) -> str:
     """The one spelling of a file: absolute where a base is known, symlinks resolved, `/` as separator, NFC.
 
     Reads directory entries (lstat), never opens the file. On a file system that folds case the
-    spelling on disk cannot be asked cheaply, so there (Windows, macOS) the path is case-folded.
+    spelling on disk cannot be asked cheaply, so there the path is case-folded (`folds`; None: as this system does).
     BadRequest on NUL or control characters and on more than MAX_PATH characters.
     """
     import unicodedata  # here: a session loads this module before its first answer (design D13)
@@ -74,7 +79,7 @@ def lock_path(path: str, base: str) -> str:
         raise BadRequest("file_path is required")
     if len(text) > MAX_PATH:
         raise BadRequest(f"file_path exceeds {MAX_PATH} chars")
-    if any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
+    if any(ord(sign) < 32 or 127 <= ord(sign) < 160 for sign in text):
         raise BadRequest("file_path contains a control character")
     if base:
         text = os.path.join(base, text)
@@ -83,8 +88,9 @@ def lock_path(path: str, base: str) -> str:
     text = os.path.normpath(text).replace("\\", "/")
     if text.startswith("//"):  # normpath keeps exactly two leading slashes, as POSIX allows
         text = text[1:]
-    text = unicodedata.normalize("NFC", text)
-    return text.casefold() if os.name == "nt" or os.uname().sysname == "Darwin" else text
+    if folds_case() if folds is None else folds:
+        text = text.casefold()
+    return unicodedata.normalize("NFC", text)  # last: folding takes some letters apart
 
 
 def new_id(prefix: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lattice.agent.link import Link
+    from lattice.agent.wake import Wake
 
 INTERVAL_S = 3
 GIT_EVERY_S = 15.0
@@ -30,12 +31,14 @@ class Beat:
     def __init__(
         self,
         link: Link,
+        wake: Wake,
         *,
         on_failure: Callable[[str, BaseException], None],
         git: Callable[[], dict[str, object]],
         counts: Callable[[], dict[str, object]],
     ) -> None:
         self._link = link
+        self._wake = wake
         self._on_failure = on_failure
         self._git = git
         self._counts = counts
@@ -57,6 +60,7 @@ class Beat:
 
     def stop(self) -> None:
         self._stop.set()
+        self._wake.stop()
         self._link.is_enrolled.set()  # wakes a beat that waits to be enrolled
 
     # -- what the calls ask -----------------------------------------------------------------------------
@@ -82,6 +86,7 @@ class Beat:
             self._unread = more if isinstance(more, int) else 0
             if not self._unread:
                 self._unread_from = []
+            self._wake.took(self._unread)
 
     # -- the beating thread -----------------------------------------------------------------------------
 
@@ -115,12 +120,16 @@ class Beat:
                 self._tree_is_new = bool(self._tree)
             tree, self._tree_is_new = (self._tree, False) if self._tree_is_new else ({}, False)
             body = {"wait_s": self._interval_s, "seen": self._stamp, "process": self._link.process, **self._counts(), **tree}
+        ways = self._wake.ways()
+        if ways != self._link.ways:
+            body["ways"] = ways
         try:
             answer = self._link.ask("heartbeat", body, timeout_s=self._interval_s + MARGIN_S, patient=False)
         except Refusal:
             with self._lock:
                 self._tree_is_new = self._tree_is_new or bool(tree)
             raise
+        self._link.ways = ways
         return self._hear(answer)
 
     def _hear(self, answer: dict[str, object]) -> bool:
@@ -135,6 +144,10 @@ class Beat:
             self.paused_by = str(answer.get("paused_by") or "")
             if isinstance(interval, int):
                 self._interval_s = max(1, min(60, interval // 1000))
+            newest = answer.get("newest")
+            self._wake.heard(
+                self._unread, self._unread_from, newest if isinstance(newest, int) else 0, self.paused_by if self._paused else None
+            )
         lost = answer.get("lost")
         for path in lost if isinstance(lost, list) else []:
             self._link.note(f"you no longer hold {path}: look at it again before you edit it")

@@ -41,7 +41,8 @@ _ENROL_AGAIN = ("not_registered", "token_expired", "bad_token", "token_revoked",
 class Link:
     """The way to the broker, and who we are there: `id`, `role`, `workspace` ("" before the first enrolment)."""
 
-    def __init__(self, settings: Any, identity: Identity, *, working_dir: str, client_name: Callable[[], str] = str) -> None:
+    def __init__(self, settings: Any, identity: Identity, *, working_dir: str, client_name: Callable[[], str] = str,
+                 reached_by: Callable[[], list[str]] = list) -> None:  # fmt: skip
         self._settings = settings
         self._identity = identity
         self._lock = threading.RLock()  # guards everything below; held while enrolling, so that one thread does it
@@ -60,6 +61,8 @@ class Link:
         self.enrolments = 0
         self.came_back = False  # the id was ours before this process, or promised to it
         self._client_name = client_name
+        self._reached_by = reached_by
+        self.ways: list[str] = []  # how mail reaches us, as the broker was told last
         self.is_enrolled = threading.Event()
 
     # -- asking -------------------------------------------------------------------------------------
@@ -249,6 +252,9 @@ class Link:
                 body["client_pid"] = self._identity.client.pid
             if wanted.resume:
                 body["resume"] = wanted.resume
+            ways = self._reached_by()
+            if ways:
+                body["ways"] = ways
             client = self._borrow()
             try:
                 answer = client.call("POST", "/register", body, {"Authorization": "Ticket " + ticket})
@@ -270,6 +276,7 @@ class Link:
                 continue  # the ticket we were handed has lapsed; whoever can read the secret may mint another
             finally:
                 self._give_back(client)
+            self.ways = ways
             self._take_in(wanted, answer)
             return
         raise Unavailable("the broker refused each id that this session asked for", code="unavailable_id")

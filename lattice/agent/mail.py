@@ -47,9 +47,15 @@ class Offers:
         self._busy = False
         self._thread: threading.Thread | None = None
 
-    def take(self) -> dict[str, Any]:
-        """The broker's answer: {messages, more, paused}, without what this process has shown before."""
-        answer = self._ask("check_messages", {"way": "tool", "process": self._process})
+    def take(self, tool_use_id: str = "") -> dict[str, Any]:
+        """The broker's answer: {messages, more, paused}, without what this process has shown before.
+
+        `tool_use_id`: the client's name for the call, by which its hook proves it.
+        """
+        values: dict[str, object] = {"way": "tool", "process": self._process}
+        if tool_use_id:
+            values["tool_use_id"] = tool_use_id
+        answer = self._ask("check_messages", values)
         fresh = []
         with self._lock:
             for message in answer["messages"]:

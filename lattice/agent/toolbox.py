@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lattice.agent.link import Link
     from lattice.agent.mail import Offers
 
+TOOL_USE_ID = "claudecode/toolUseId"  # in a call's _meta; the client's hooks name the call by it
 Outcome = namedtuple("Outcome", "structured text is_error receipts")
 
 
@@ -90,7 +91,7 @@ class Toolbox:
     def call(self, name: str, arguments: dict[str, object], meta: dict[str, object]) -> Outcome:
         receipts: list[str] = []
         try:
-            said = self._do(name, _checked(name, arguments), receipts)
+            said = self._do(name, _checked(name, arguments), receipts, meta)
             is_error = False
         except Refusal as refusal:
             said, is_error = self._refused(refusal), True
@@ -109,7 +110,9 @@ class Toolbox:
             said = {**said, "note": note}
         return Outcome(said, json.dumps(said, ensure_ascii=False, separators=(",", ":")), is_error, receipts)
 
-    def _do(self, name: str, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+    def _do(self, name: str, values: dict[str, object], receipts: list[str], meta: dict[str, object]) -> dict[str, object]:
+        if name == "check_messages":
+            return self._check_messages(meta, receipts)
         special = _SPECIAL.get(name)
         if special is not None:
             return special(self, values, receipts)
@@ -124,8 +127,9 @@ class Toolbox:
             said.setdefault("hint", "until you are resumed only reading works; check_messages")
         return said
 
-    def _check_messages(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
-        answer = self._offers.take()
+    def _check_messages(self, meta: dict[str, object], receipts: list[str]) -> dict[str, object]:
+        use = meta.get(TOOL_USE_ID)
+        answer = self._offers.take(use[:200] if isinstance(use, str) else "")
         receipts += [str(message["receipt"]) for message in answer["messages"] if message.get("receipt")]
         said = mail.shape(answer)
         self._beat.took(answer.get("more"))
@@ -202,7 +206,6 @@ class Toolbox:
 
 
 _SPECIAL = {
-    "check_messages": Toolbox._check_messages,
     "list_peers": Toolbox._list_peers,
     "view_dashboard": Toolbox._view_dashboard,
     "lock_file": Toolbox._lock_file,
@@ -239,7 +242,7 @@ def usage(name: str) -> str:
 
 def _peer(peer: dict[str, object]) -> dict[str, object]:
     """A peer as a session needs it; what is empty is left out."""
-    said = {name: value for name, value in peer.items() if name not in ("last_heartbeat", "registered_at", "poll_interval_ms")}
+    said = {name: value for name, value in peer.items() if name not in ("last_heartbeat", "registered_at", "poll_interval_ms", "ways")}
     said = {name: value for name, value in said.items() if value not in (None, "", [], False) or name in ("role", "summary")}
     said["last_seen"] = peer.get("last_heartbeat")
     return said

@@ -269,7 +269,7 @@ def _pulse(call: Call) -> dict[str, Any]:
         row = peers.known(tx, caller.id)
         said: dict[str, Any] = {
             "ok": True, "paused": bool(row["paused"]), "poll_interval_ms": row["poll_interval_ms"], "token_budget": row["token_budget"],
-            "tokens_used": row["tokens_used"], "role": row["role"], **messages.unread(tx, caller.id),
+            "tokens_used": row["tokens_used"], "role": row["role"], **messages.unread(tx, caller.id), "newest": messages.newest(tx, caller.id),
         }  # fmt: skip
         if row["paused"]:
             said["paused_by"] = row["paused_by"]

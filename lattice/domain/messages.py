@@ -357,6 +357,12 @@ def unread(tx: Tx, peer_id: str) -> dict[str, Any]:
     }
 
 
+def newest(tx: Tx, peer_id: str) -> int:
+    """The id of the newest message that waits for the peer; 0 when none does."""
+    row = tx.one("SELECT MAX(message_id) AS id FROM deliveries WHERE recipient = ? AND state = 'queued'", (peer_id,))
+    return int(row["id"] or 0) if row is not None else 0
+
+
 def has_any(tx: Tx, peer_id: str) -> bool:
     """Was this peer ever sent, or did it ever send, a message?"""
     return (

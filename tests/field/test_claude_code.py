@@ -186,6 +186,37 @@ class ClaudeCode(unittest.TestCase):
         self.assertIn("Connected", listed.stdout)
         self.assertEqual(broker.person().get("/dashboard/data")["peers"], [])
 
+    def test_install_makes_it_work_and_uninstall_leaves_every_file_as_before(self) -> None:
+        """The way a person goes: no configuration by hand, no flag on the command line."""
+        model, coding = self.coding({"HELLO": [Step("list_peers"), Step("set_memory", {"key": "installed", "value": "yes"})]})
+        path = os.pathsep.join((os.path.dirname(coding.program), coding.environ["PATH"]))
+        settings = os.path.join(self.home, ".claude.json")
+        with open(settings, "w", encoding="utf-8") as file:
+            json.dump({"mcpServers": {"other": {"type": "stdio", "command": "true", "args": []}}, "userID": "u1"}, file)
+
+        def servers() -> dict[str, Any]:
+            with open(settings, encoding="utf-8") as file:
+                found: dict[str, Any] = json.load(file)["mcpServers"]
+            return found
+
+        before = servers()
+        for _ in range(2):  # twice is once
+            installed = coding.run([sys.executable, os.path.join(TOP, "install.py")], PATH=path)
+            self.assertEqual(installed.returncode, 0, installed.stdout + installed.stderr)
+        self.assertEqual(set(servers()), {"other", "c2-lattice"})
+        self.assertIn("Connected", coding.run([coding.program, "mcp", "list"]).stdout)
+        headless = [coding.program, "-p", "HELLO now", "--allowedTools", ALLOWED, "--output-format", "stream-json", "--verbose"]
+        done = coding.run(headless, PEER_ID="alice")
+        self.assertEqual(final(done), DONE, done.stderr)
+        self.assertEqual(told(model.shown("HELLO")[0])["your_id"], "alice")
+        self.assertTrue(told(model.shown("HELLO")[1])["ok"])
+        removed = coding.run([sys.executable, os.path.join(TOP, "install.py"), "--uninstall"], PATH=path)
+        self.assertEqual(removed.returncode, 0, removed.stdout + removed.stderr)
+        self.assertEqual(servers(), before)
+        self.assertNotIn("c2-lattice", coding.run([coding.program, "mcp", "list"]).stdout)
+        left = [name for folder, _, names in os.walk(self.home) for name in names if name == "c2-lattice" and "bin" in folder]
+        self.assertEqual(left, [], "the command is gone too")
+
     def test_a_session_started_inside_a_session_is_another_peer(self) -> None:
         inner: list[str] = []
         model, coding = self.coding({

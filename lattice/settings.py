@@ -1,13 +1,12 @@
 """Settings: one table of environment names, and where things are kept.
 
-    C2_LATTICE_HOME   the state directory (0700): secret, flags/, tickets/, backups/, broker.log,
+    C2_LATTICE_HOME   the state directory (0700): secret, sessions/, flags/, hooks/, tickets/, backups/, broker.log,
                       and one broker-PORT.json for each running broker
     C2_LATTICE_DB     the database file (0600), its lock beside it
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections import namedtuple
 
@@ -40,6 +39,8 @@ SETTINGS = (
     Setting("toolsets", "C2_LATTICE_TOOLSETS", "text", "core", "which sets of tools the MCP server offers, by comma"),
     Setting("spawn", "C2_LATTICE_SPAWN", "text", "ask", "ask: the person approves each spawned session; allow: no question"),
     Setting("wake", "C2_LATTICE_WAKE", "text", "on", "off: an idle session is not woken when mail comes"),
+    Setting("autolock", "C2_LATTICE_AUTOLOCK", "text", "off", "on: an edit of a file that nobody holds locks it until the session's turn ends"),
+    Setting("permissions", "C2_LATTICE_PERMISSIONS", "count", 0, "seconds a permission prompt waits for the person at the page; unset: it does not"),
     Setting("ticket", "C2_LATTICE_TICKET", "path", "", "a 0600 file with the ticket of a spawned session"),
     Setting("peer_id", "PEER_ID", "text", "", "the id this session wants"),
     Setting("peer_role", "PEER_ROLE", "text", "", "architect asks for the seat; else worker"),
@@ -113,6 +114,8 @@ def running_brokers(home: str) -> list[dict[str, object]]:
 
     A file may outlive its broker (kill -9): whoever uses an entry proves the broker first.
     """
+    import json  # here: a hook reads the settings at each edit, and needs no broker's card
+
     found = []
     try:
         entries = os.listdir(home)

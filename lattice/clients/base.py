@@ -71,6 +71,18 @@ class Adapter:
         """Take our registration out again; [] when there is none of ours. Refused."""
         raise NotImplementedError
 
+    def hooks(self) -> str:
+        """What of our hooks is in the client's settings, in a sentence; "" when it has none of that kind."""
+        return ""
+
+    def install_hooks(self, *, rewake: bool = False, dry_run: bool = False) -> list[str]:
+        """Put our hooks into the user's settings (`rewake`: with the one that wakes an idle session); sentences. Refused."""
+        return []
+
+    def uninstall_hooks(self, *, dry_run: bool = False) -> list[str]:
+        """Take them out again; sentences. Refused."""
+        return []
+
     def session(self, program: str, prompt: str, *, headless: bool, entry: Entry) -> list[str]:
         """The argument list that opens a session of this client on the prompt."""
         raise NotImplementedError
@@ -116,7 +128,7 @@ class FileEdit:
         if known is not None and new["replaced"] == known.get("value"):
             # Ours already, from another place: what was before the first time is what counts. Its copy of the
             # file counts only while nobody else has written since.
-            new = {**known, "exact": known.get("exact") is True and _digest(before) == known.get("after")}
+            new = {**known, "exact": known.get("exact") is True and digest(before) == known.get("after")}
         said = []
         if before is not None and not new["backup"] and not new["made_file"]:
             new["backup"] = config_files.back_up(self.path, os.path.join(self.home, "backups"), self.stamp)
@@ -124,7 +136,7 @@ class FileEdit:
         change()
         after = config_files.read(self.path)
         new["value"] = value if after is None else config_files.get_member(after, self.names, self.path)
-        new["after"] = _digest(after)
+        new["after"] = digest(after)
         record.keep(self.home, self.path, new)
         return said
 
@@ -136,7 +148,7 @@ class FileEdit:
         if text is None or not self.is_ours(found, ours):
             record.forget(self.home, self.path)
             return []
-        if known.get("exact") and _digest(text) == known.get("after"):
+        if known.get("exact") and digest(text) == known.get("after"):
             said = self._restore(known)
             if said:
                 return said
@@ -214,5 +226,6 @@ def home_of(environ: Mapping[str, str]) -> str:
     return named or os.path.expanduser("~")
 
 
-def _digest(text: str | None) -> str:
+def digest(text: str | None) -> str:
+    """What a text is known by; "" for none."""
     return "" if text is None else hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -2,7 +2,8 @@
 
 Registered for the user with the client's own `claude mcp add-json` where that program is on PATH
 (running sessions rewrite the file, so their own program is the safer hand), else in the file itself.
-In a project: `.mcp.json`, which Claude Code asks the person about before it uses it.
+In a project: `.mcp.json`, which Claude Code asks the person about before it uses it. Hooks are the user's alone:
+they stand in the user's settings (`claude_hooks`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-from lattice.clients import config_files
+from lattice.clients import claude_hooks, config_files
 from lattice.clients.base import NAME, Adapter, Entry, FileEdit, Found, Refused, as_entry, home_of, same
 from lattice.clients.config_files import Unreadable
 
@@ -86,6 +87,35 @@ class ClaudeCode(Adapter):
             return edit.drop(ours, (lambda: _run(remove, self.environ)) if program else None)
         except (Unreadable, OSError) as problem:
             raise Refused(_sentence(problem)) from None
+
+    def hooks(self) -> str:
+        try:
+            state = self._hooks().look()
+        except Unreadable as problem:
+            return str(problem)
+        if state.word == "none":
+            return f"none of ours in {state.file}"
+        others = [script for script in state.scripts if script != claude_hooks.MAIN]
+        gone = [script for script in state.scripts if not os.path.exists(script)]
+        faults = [f"those of {others[0]}"] if others else ["of another version or interpreter"] if state.word == "other" else []
+        faults += ["their script is gone"] if gone else []
+        told = f"in {state.file}" + (", with the one that wakes an idle session" if state.rewake else "")
+        return told + (f" ({'; '.join(faults)}: run install.py)" if faults else "")
+
+    def install_hooks(self, *, rewake: bool = False, dry_run: bool = False) -> list[str]:
+        try:
+            return self._hooks().put(rewake, dry_run)
+        except (Unreadable, OSError) as problem:
+            raise Refused(_sentence(problem)) from None
+
+    def uninstall_hooks(self, *, dry_run: bool = False) -> list[str]:
+        try:
+            return self._hooks().drop(dry_run)
+        except (Unreadable, OSError) as problem:
+            raise Refused(_sentence(problem)) from None
+
+    def _hooks(self) -> claude_hooks.HooksFile:
+        return claude_hooks.HooksFile(claude_hooks.settings_file(self.environ), self.home, self.stamp)
 
     def session(self, program: str, prompt: str, *, headless: bool, entry: Entry) -> list[str]:
         # A prompt that begins with a dash would be read as an option.

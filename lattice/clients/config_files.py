@@ -1,4 +1,4 @@
-"""Other people's JSON files: one member put in or taken out, everything else left byte for byte.
+"""Other people's JSON files: a member or an item of a list put in or taken out, everything else left byte for byte.
 
 A file is read whole, the place is found by walking the text (so order, spacing, line ends and a byte
 order mark stay), and the new text takes the old one's place by rename, with its mode. What cannot be
@@ -116,6 +116,39 @@ def remove_member(text: str, names: tuple[str, ...], path: str) -> str:
     return text
 
 
+def append_items(text: str, names: tuple[str, ...], values: list[object], path: str) -> str:
+    """The text with these values at the end of the list under the names; the list, and objects on the way, are made."""
+    there = get_member(text, names, path)
+    if there is None or there == []:
+        return set_member(text, names, values, path) if values else text
+    if not isinstance(there, list):
+        raise Unreadable(f"{path}: {'.'.join(names)} is no list; it was not touched")
+    mark, body, start = _place(text, names)
+    items, _ = _items(body, start)
+    newline = "\r\n" if "\r\n" in body else "\n"
+    first, last_end = items[0][0], items[-1][1]
+    gap = body[_skip_back(body, first) : first]
+    margin = gap.rpartition("\n")[2] if "\n" in gap else ""
+    step = _step(body) if "\n" in gap else ""
+    said = "".join("," + gap + _say(value, step, margin, newline) for value in values)
+    return mark + body[:last_end] + said + body[last_end:]
+
+
+def remove_items(text: str, names: tuple[str, ...], indexes: list[int], path: str) -> str:
+    """The text without these items of the list under the names. An emptied list stays."""
+    parse(text, path)
+    for index in sorted(indexes, reverse=True):
+        mark, body, start = _place(text, names)
+        items, end = _items(body, start)
+        if len(items) == 1:
+            text = mark + body[: start + 1] + body[end - 1 :]
+        elif index == len(items) - 1:
+            text = mark + body[: items[index - 1][1]] + body[items[index][1] :]
+        else:
+            text = mark + body[: items[index][0]] + body[items[index + 1][0] :]
+    return text
+
+
 def write(path: str, text: str, new_mode: int = 0o600) -> None:
     """The text in the file's place, whole or not at all; its mode kept, `new_mode` when it is new. OSError."""
     real = os.path.realpath(path)
@@ -208,6 +241,29 @@ def _members(text: str, start: int) -> tuple[list[tuple[str, int, int, int]], in
         found.append((name, key_start, value_start, at))
         at = _skip(text, at)
     return found, at + 1
+
+
+def _items(text: str, start: int) -> tuple[list[tuple[int, int]], int]:
+    """The items of the list that begins at `start`: (start, end) of each; and the list's end."""
+    found: list[tuple[int, int]] = []
+    at = _skip(text, start + 1)
+    while text[at] != "]":
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+        _, end = _decode(text, at)
+        found.append((at, end))
+        at = _skip(text, end)
+    return found, at + 1
+
+
+def _place(text: str, names: tuple[str, ...]) -> tuple[str, str, int]:
+    """(byte order mark, the rest, where in it the value under the names begins). It is known to be there."""
+    mark, body = text[: len(text) - len(_body(text))], _body(text)
+    start = _skip(body, 0)
+    for name in names:
+        members, _ = _members(body, start)
+        start = next(value for member, _, value, _ in reversed(members) if member == name)
+    return mark, body, start
 
 
 def _step(text: str) -> str:

@@ -1,0 +1,88 @@
+"""The guard: may this session change these files now? Asked before an edit and before a shell command.
+
+The broker judges; here only the paths are found. An edit is denied with who holds the file, for which task, since
+and until when, and the call that queues or asks. A command is read: what it surely writes is judged like an edit;
+what may or may not write is asked of the person; what cannot be read is looked at before and after (`after`).
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lattice.hooks.events import Hook
+
+EDITS = ("Write", "Edit", "MultiEdit", "NotebookEdit", "Update")
+_NAMES = ("file_path", "notebook_path", "path", "relative_path", "source", "destination")
+MAX_PATHS = 100
+
+
+def edit(hook: Hook) -> dict[str, object]:
+    """Before a tool that changes the files its arguments name."""
+    paths = _named(hook)
+    if not paths:
+        return {}
+    auto = hook.settings.autolock == "on"
+    answer = hook.call("POST", "/guard", {"paths": paths, "base": hook.cwd, "auto": auto})
+    return deny(hook, answer) if answer.get("verdict") == "deny" else {}
+
+
+def bash(hook: Hook) -> dict[str, object]:
+    """Before a shell command."""
+    from lattice.hooks import shell
+
+    command = _input(hook).get("command")
+    if not isinstance(command, str) or not command.strip():
+        return {}
+    cwd = hook.cwd
+    reading = shell.read(command, cwd, hook.environ.get("HOME") or os.path.expanduser("~"))
+    if reading.reads_only:
+        return {}
+    known = hook.call("GET", "/locks/held")
+    held = [*known.get("held", ()), *({**lost, "holder": "", "token": 0} for lost in known.get("lost", ()))]
+    if not held:
+        return {}
+    verdict = shell.verdict(reading, held)
+    if verdict.word == "deny":
+        answer = hook.call("POST", "/guard", {"paths": [verdict.write], "base": cwd}) if verdict.write else {"verdict": "deny"}
+        if answer.get("verdict") != "deny":
+            return {}  # it was given back meanwhile, or is the session's own again
+        answer["reason"] = answer.get("reason") or verdict.why
+        return deny(hook, answer)
+    if verdict.word == "ask":
+        return _decide(hook, "ask", f"c2-lattice: {verdict.why}")
+    if verdict.word == "watch":
+        from lattice.hooks import after
+
+        after.look(hook, held, command)
+    return {}
+
+
+def deny(hook: Hook, answer: dict[str, Any]) -> dict[str, object]:
+    """The reason that the model reads, with what it can do instead."""
+    path, reason, hint = (str(answer.get(name) or "") for name in ("file_path", "reason", "hint"))
+    told = f"c2-lattice: {path}: {reason}." if path and path not in reason else f"c2-lattice: {reason}."
+    return _decide(hook, "deny", f"{told} Instead: {hint}." if hint else told)
+
+
+def _decide(hook: Hook, word: str, reason: str) -> dict[str, object]:
+    return {"hookSpecificOutput": {"hookEventName": "PreToolUse", "permissionDecision": word, "permissionDecisionReason": reason}}
+
+
+def _input(hook: Hook) -> dict[str, Any]:
+    found = hook.said.get("tool_input")
+    return found if isinstance(found, dict) else {}
+
+
+def _named(hook: Hook) -> list[str]:
+    """The files that the tool's arguments name. A foreign server's path counts when it is absolute: else it may be of another place."""
+    is_own = hook.text("tool_name") in EDITS
+    given = _input(hook)
+    found: list[str] = []
+    for value in [given.get(name) for name in _NAMES] + (given["paths"] if isinstance(given.get("paths"), list) else []):
+        if isinstance(value, str) and value.strip() and (is_own or os.path.isabs(value)) and value not in found:
+            found.append(value)
+    return found[:MAX_PATHS]

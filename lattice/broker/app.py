@@ -321,6 +321,9 @@ class Broker:
         with self._counting:
             self.counts[operation.name] = self.counts.get(operation.name, 0) + 1
         handler = handlers.HANDLERS[operation.name]
+        prepare = handlers.PREPARE.get(operation.name)
+        if prepare is not None:
+            call = replace(call, values=prepare(call))
         if operation.roles == ANYONE:
             result = handler(None, call)  # it looks at no table, so it answers whatever the database does
         elif operation.effect == "read":

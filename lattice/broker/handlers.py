@@ -450,18 +450,23 @@ def after_escalation(broker: Broker, escalation_id: int) -> None:
 # -- locks -------------------------------------------------------------------------------------------------------
 
 
-def _with_path(call: Call) -> dict[str, Any]:
-    """The values with the path in its one spelling, relative ones joined to the caller's folder."""
-    values = dict(call.values)
-    base = values.pop("base") or call.caller.working_dir
-    if base and not os.path.isabs(base):
+def with_path(call: Call) -> dict[str, Any]:
+    """The values with the path in its one spelling, a relative one joined to the caller's folder (to none, where it registered none)."""
+    kind, path = reach.of(call.values["file_path"], _base(call))
+    return {**call.values, "kind": kind, "file_path": path}
+
+
+def with_paths(call: Call) -> dict[str, Any]:
+    """The same for many: `reached` is [(kind, path)]."""
+    base = _base(call)
+    return {**call.values, "reached": [reach.of(path, base) for path in call.values["paths"]]}
+
+
+def _base(call: Call) -> str:
+    stated, own = call.values["base"], call.caller.working_dir
+    if stated and not os.path.isabs(stated):
         raise BadRequest("base must be an absolute folder")
-    values["kind"], values["file_path"] = reach.of(values["file_path"], base)
-    return values
-
-
-def on_path(fn: Callable[..., dict[str, Any]]) -> Callable[[Tx, Call], dict[str, Any]]:
-    return lambda tx, call: fn(tx, call.caller, **_with_path(call))
+    return stated or (own if os.path.isabs(own) else "")
 
 
 def renew_locks(tx: Tx, call: Call) -> dict[str, Any]:
@@ -587,10 +592,10 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "edit_task": plain(tasks.edit),
     "assign_task": assign_task,
     "depend_task": plain(tasks.depend),
-    "lock_file": on_path(locks.acquire),
-    "unlock_file": on_path(locks.release),
+    "lock_file": plain(locks.acquire),
+    "unlock_file": plain(locks.release),
     "list_locks": lambda tx, call: locks.list_some(tx, call.caller, workspace=call.workspace),
-    "check_lock": on_path(locks.check),
+    "check_lock": plain(locks.check),
     "renew_locks": renew_locks,
     "set_memory": plain(memory.put),
     "get_memory": get_memory,
@@ -605,5 +610,9 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "resume_run": lambda tx, call: _visible_run(tx, call, runs.resume(tx, call.caller, run_id=call.values["run_id"])),
     "export_run": lambda tx, call: _visible_run(tx, call, runs.export(tx, call.values["run_id"])),
 }
+# What looks at the machine, done before the write: the writer must not wait for a slow disk or a lost share.
+PREPARE: dict[str, Callable[[Call], dict[str, Any]]] = {
+    "lock_file": with_path, "unlock_file": with_path, "check_lock": with_path, "guard": with_paths, "breach": with_paths,
+}  # fmt: skip
 # What is done after the commit, to make the answer.
 SETTLE: dict[str, Callable[[Call, dict[str, Any]], dict[str, Any]]] = {"register": settle_register}

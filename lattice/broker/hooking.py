@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lattice import names, reach
+from lattice import names
 from lattice.domain import adoptions, capsules, escalations, events, locks, messages, peers
 from lattice.errors import Conflict
 from lattice.store.database import Tx
@@ -55,8 +55,7 @@ def why_flag(tx: Tx, peer_id: str, workspace: str) -> str:
 def guard(tx: Tx, call: Call) -> dict[str, Any]:
     """{verdict: allow | deny, file_path, reason, hint, holder …[, taken: paths locked for the turn]}."""
     caller, said = call.caller, call.values
-    base = said["base"] or caller.working_dir
-    wanted = [reach.of(path, base) for path in said["paths"]]
+    wanted = said["reached"]
     for kind, path in wanted:
         refusal = locks.against_edit(tx, caller, kind, path)
         if refusal is not None:
@@ -88,10 +87,8 @@ def held(tx: Tx, call: Call) -> dict[str, Any]:
 def breach(tx: Tx, call: Call) -> dict[str, Any]:
     """Files that changed although others hold them: each holder and the caller hear of it, once a file and holder. {ok, breaches}."""
     caller, said = call.caller, call.values
-    base = said["base"] or caller.working_dir
     found: dict[str, list[str]] = {}
-    for text in said["paths"]:
-        kind, path = reach.of(text, base)
+    for kind, path in said["reached"]:
         refusal = locks.against_edit(tx, caller, kind, path)
         if refusal is not None and refusal.code in ("locked", "lock_closed"):
             found.setdefault(str(refusal.details["holder"]), []).append(path)

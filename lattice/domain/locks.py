@@ -106,7 +106,7 @@ def list_some(tx: Tx, caller: Caller, *, workspace: str | None) -> dict[str, Any
     return {"locks": [dict(row) for row in rows], "queue": [dict(row) for row in waiting]}
 
 
-def check(tx: Tx, caller: Caller, *, file_path: str, kind: str = "file", token: int | None) -> dict[str, Any]:
+def check(tx: Tx, caller: Caller, *, file_path: str, kind: str = "file", token: int | None, **_: object) -> dict[str, Any]:
     """{file_path, locked, state, holder, since, token, yours, token_is_current, lost}: whether an edit by the caller would be inside its own lock."""
     mine = tx.one("SELECT * FROM locks WHERE file_path = ? AND peer_id = ?", (file_path, caller.id))
     against = _in_the_way(tx, caller.id, kind, file_path, "exclusive")

@@ -154,7 +154,8 @@ def _run(modules: list[str], options: argparse.Namespace) -> int:
     seed = options.seed or int.from_bytes(os.urandom(4), "big")
     print(f"{len(modules)} modules, Python {sys.version.split()[0]}, {os.cpu_count()} cores, seed {seed}", flush=True)
     alone = [module for module in modules if module.startswith(ALONE) and module not in QUIET]
-    side_by_side = sorted((module for module in modules if module not in alone), key=lambda module: module not in QUIET)  # the long ones first
+    # The long ones first: they wait while the others work.
+    side_by_side = sorted((module for module in modules if module not in alone), key=lambda module: module not in QUIET)
     _work_off(side_by_side, max(1, options.jobs), tally, options, seed)
     _work_off(alone, 1, tally, options, seed)
     _report(tally, time.monotonic() - started)
@@ -198,9 +199,7 @@ def _run_module(module: str, options: argparse.Namespace, seed: int) -> list[dic
     return records
 
 
-def _one_worker(
-    module: str, done: list[str], options: argparse.Namespace, seed: int
-) -> tuple[list[dict[str, object]], bool]:
+def _one_worker(module: str, done: list[str], options: argparse.Namespace, seed: int) -> tuple[list[dict[str, object]], bool]:
     scratch = os.path.realpath(tempfile.mkdtemp(prefix="c2t"))  # short: socket names in it have 108 bytes
     results = os.path.join(scratch, "results.jsonl")
     output = os.path.join(scratch, "output.txt")

@@ -51,7 +51,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S, every_s: float = 0.01) -> Any:
+def until(condition: Callable[..., Any], what: str, within_s: float = PATIENCE_S, every_s: float = 0.01) -> Any:
     """The first true value of the condition. AssertionError naming `what` when it stays false."""
     end = time.monotonic() + within_s
     while True:
@@ -349,7 +349,7 @@ class Session:
         self.news = threading.Condition()
         self.next_id = 0
         self.ended = False
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
+        self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             list(command) or [*PYTHON, os.path.join(TOP, "mcp_server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self.errors, env=environment(home, **environ), cwd=cwd or home,
@@ -407,7 +407,9 @@ class Session:
         return result
 
     def initialize(self, version: str = "2025-11-25", client: str = "tests") -> dict[str, Any]:
-        result = self.request("initialize", {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": client, "version": "1"}})
+        result = self.request(
+            "initialize", {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": client, "version": "1"}}
+        )
         self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return result
 

@@ -10,7 +10,7 @@ import tempfile
 import unittest
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SAMPLE = '''
+SAMPLE = """
 import os, threading, unittest
 
 class Sample(unittest.TestCase):
@@ -48,7 +48,7 @@ class Sample(unittest.TestCase):
 
     def test_i_passes_after_all_that(self):
         pass
-'''
+"""
 
 
 class TheRunner(unittest.TestCase):

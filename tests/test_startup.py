@@ -31,9 +31,11 @@ def loaded_by(code: str) -> set[str]:
 
 
 class ALightStart(unittest.TestCase):
+    may: set[str]
+
     @classmethod
     def setUpClass(cls) -> None:
-        cls.may: set[str] = loaded_by("import " + ", ".join(MAY))
+        cls.may = loaded_by("import " + ", ".join(MAY))
 
     def light(self, loaded: set[str]) -> None:
         extra = {name for name in loaded - self.may if not name.startswith("lattice")}

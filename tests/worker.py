@@ -28,7 +28,7 @@ class Ledger(unittest.TestResult):
 
     def __init__(self, path: str, bound_s: float, skip_fails: bool) -> None:
         super().__init__()
-        self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by `close`, at the end of the worker
+        self.file = open(path, "a", encoding="utf-8")
         self.bound_s, self.skip_fails = bound_s, skip_fails
         self.problems: dict[str, list[str]] = {}
         self.reasons: dict[str, str] = {}

@@ -13,7 +13,7 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -21,7 +21,7 @@ class Step(NamedTuple):
     """One tool call. `tool` is the end of its name; `arguments` may be made from the results so far; `before` may wait."""
 
     tool: str
-    arguments: dict[str, Any] | Callable[[list[str]], dict[str, Any]] = {}  # noqa: RUF012  never changed
+    arguments: dict[str, Any] | Callable[[list[str]], dict[str, Any]] = {}
     before: Callable[[], object] | None = None
 
 
@@ -40,7 +40,7 @@ DONE = "PLAN-DONE"
 class ScriptedModel:
     """The server. `plans` maps the word in the first message to its steps; after the last step the reply is DONE."""
 
-    def __init__(self, plans: dict[str, Sequence[Step]]) -> None:
+    def __init__(self, plans: Mapping[str, Sequence[Step]]) -> None:
         self.plans = plans
         self.lock = threading.Lock()
         self.turns: list[Turn] = []
@@ -149,7 +149,8 @@ def results_of(messages: list[dict[str, Any]]) -> tuple[list[str], int]:
     calls: dict[str, str] = {}
     results, searches = [], 0
     for item in messages:
-        for block in item.get("content") if isinstance(item.get("content"), list) else ():
+        content = item.get("content")
+        for block in content if isinstance(content, list) else ():
             if block.get("type") == "tool_use":
                 calls[block["id"]] = block["name"]
             elif block.get("type") == "tool_result":
@@ -192,9 +193,9 @@ def stream(reply: dict[str, Any]) -> bytes:
     """The message as server-sent events."""
     events: list[dict[str, Any]] = [{"type": "message_start", "message": {**reply, "content": [], "stop_reason": None}}]
     for index, block in enumerate(reply["content"]):
-        if block["type"] == "text":
-            start, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": block["text"]}
-        else:
+        start: dict[str, Any] = {**block, "text": ""}
+        delta: dict[str, Any] = {"type": "text_delta", "text": block.get("text")}
+        if block["type"] != "text":
             start, delta = {**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
         events.append({"type": "content_block_start", "index": index, "content_block": start})
         events.append({"type": "content_block_delta", "index": index, "delta": delta})

@@ -59,7 +59,7 @@ class Machine:
         self.path = os.path.join(folder, "lattice.db")
         environ = {"C2_LATTICE_HOME": os.path.join(folder, "state"), "C2_LATTICE_DB": self.path, "C2_LATTICE_RATE": "1000000"}
         self.config = settings.read(environ)
-        settings.make_home(self.config.home)  # type: ignore[attr-defined]
+        settings.make_home(self.config.home)
         self.model = Model(mail={id: [] for id in PEERS})
         self.tokens: dict[str, str] = {}
         self.resumes: dict[str, str] = {}
@@ -86,9 +86,10 @@ class Machine:
     def ask(self, who: str, method: str, path: str, body: dict[str, Any] | None = None, **headers: str) -> tuple[int, dict[str, Any]]:
         """One request through the whole pipeline."""
         bare, _, query = path.partition("?")
+        token = {"authorization": f"Bearer {self.tokens[who]}"} if who else {}
         request = types.SimpleNamespace(
             method=method, path=bare, query=dict(pair.split("=") for pair in query.split("&") if pair), is_navigation=False, connection=1,
-            headers={"authorization": f"Bearer {self.tokens[who]}"} | headers if who else headers, body=(body or {}) if method == "POST" else None,
+            headers=token | headers, body=(body or {}) if method == "POST" else None,
         )  # fmt: skip
         try:
             answer: Any = self.broker.call(request)  # type: ignore[arg-type]
@@ -342,7 +343,9 @@ class Machine:
         self.start()
         self.model.heard = dict.fromkeys(self.model.heard, self.clock.monotonic())
 
-    ACTIONS = (create, create, claim, claim, end, end, cancel, depend, lock, unlock, remember, write, read, beat, beat, beat, wait, kill, restart)
+    ACTIONS = (
+        create, create, claim, claim, end, end, cancel, depend, lock, unlock, remember, write, read, beat, beat, beat, wait, kill, restart,
+    )  # fmt: skip
 
     def step(self, action: int, a: int, b: int, c: int) -> str:
         chosen = self.ACTIONS[action % len(self.ACTIONS)]
@@ -358,7 +361,8 @@ class Machine:
 
     def check(self) -> None:
         """The tables are what the model says, and what the log says."""
-        tasks = {id: (status, owner or "", token) for id, status, owner, token in self.rows("SELECT id, status, assigned_to, token FROM tasks")}
+        rows = self.rows("SELECT id, status, assigned_to, token FROM tasks")
+        tasks = {id: (status, owner or "", token) for id, status, owner, token in rows}
         for id, task in self.model.tasks.items():
             status, owner, token = tasks[id]
             assert status == task.status, f"task {id}: {status}, should be {task.status}"
@@ -370,9 +374,9 @@ class Machine:
         assert dict(self.rows("SELECT key, version FROM memory")) == self.model.memory
         history = self.rows("SELECT key, COUNT(*) FROM memory_history GROUP BY key")
         assert dict(history) == {key: version - 1 for key, version in self.model.memory.items() if version > 1}
-        for id in PEERS:
-            unread = self.rows("SELECT message_id FROM deliveries WHERE recipient = ? AND state IN ('queued', 'offered')", id)
-            assert set(unread) >= set(self.model.mail[id]), f"{id}: unread {unread}, should be {self.model.mail[id]}"
+        for who in PEERS:
+            unread = self.rows("SELECT message_id FROM deliveries WHERE recipient = ? AND state IN ('queued', 'offered')", who)
+            assert set(unread) >= set(self.model.mail[who]), f"{who}: unread {unread}, should be {self.model.mail[who]}"
         open_counts = self.rows(
             "SELECT t.id FROM tasks t WHERE t.n_open <> (SELECT COUNT(*) FROM dependencies d JOIN tasks n ON n.id = d.needs_id"
             " WHERE d.task_id = t.id AND n.status <> 'completed')"
@@ -397,8 +401,8 @@ class Machine:
             names = (*fold.key, *fold.columns)
             found = {}
             for row in self.rows(f"SELECT {', '.join(names)}, 1 FROM {fold.table}"):
-                key = list(row[: len(fold.key)])
-                said = json.dumps(key if len(key) > 1 else key[0], ensure_ascii=False, separators=(",", ":"))
+                parts = list(row[: len(fold.key)])
+                said = json.dumps(parts if len(parts) > 1 else parts[0], ensure_ascii=False, separators=(",", ":"))
                 found[said] = dict(zip(names[len(fold.key) :], row[len(fold.key) : -1], strict=True))
             said_by_log = {key: {name: value for name, value in data.items() if name in fold.columns} for key, data in folded[kind].items()}
             assert found == said_by_log, f"{kind}: tables {_differ(found, said_by_log)}"

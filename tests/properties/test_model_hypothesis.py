@@ -22,7 +22,9 @@ class TheModelByHypothesis(unittest.TestCase):
         step = strategies.tuples(strategies.integers(0, len(Machine.ACTIONS) - 1), small, small, small)
 
         @hypothesis.seed(chance(self).randrange(2**32))
-        @hypothesis.settings(max_examples=figure(10, 150, 2000), deadline=None, database=None, print_blob=True, suppress_health_check=list(hypothesis.HealthCheck))
+        @hypothesis.settings(
+            max_examples=figure(10, 150, 2000), deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+        )
         @hypothesis.given(strategies.lists(step, min_size=30, max_size=80))
         def differ(steps: list[tuple[int, int, int, int]]) -> None:
             with tempfile.TemporaryDirectory() as folder:

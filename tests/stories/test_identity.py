@@ -11,7 +11,7 @@ import subprocess
 import sys
 import unittest
 
-from tests.running import PYTHON, TOP, Broker, Session, ToolFailed, brokers_of, free_port, temporary_home, until
+from tests.running import PYTHON, TOP, Broker, Session, brokers_of, free_port, temporary_home, until
 
 # A coding client in one line: it starts the MCP server on its own pipes and is its parent process.
 CLIENT = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"

@@ -46,7 +46,9 @@ class APlainHttpClient(unittest.TestCase):
         self.assertTrue(arch.post("/send", {**letter, "sender_id": "arch", "recipient_id": "broadcast"})["ok"])
         self.assertEqual(len(worker.get("/messages/w1")["messages"]), 1)
         rows = arch.get("/messages-all?limit=10")["messages"]  # a broadcast is a row for each who hears it
-        self.assertEqual({(row["sender_id"], row["recipient_id"]) for row in rows}, {("w1", "arch"), ("arch", "w1"), ("arch", "command-center")})
+        self.assertEqual(
+            {(row["sender_id"], row["recipient_id"]) for row in rows}, {("w1", "arch"), ("arch", "w1"), ("arch", "command-center")}
+        )
         self.assertEqual(len(worker.get("/messages-for/w1?limit=10")["messages"]), 2)
 
         # tasks that wait for each other

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import threading
 import time
 import unittest
 
 from lattice.guard import tokens
-from tests.running import Broker, Session, ToolFailed, Wire, temporary_home
+from tests.running import Broker, Peer, Session, ToolFailed, Wire, temporary_home
 
 
 class AStrangerAtTheDoor(unittest.TestCase):
+    broker: Broker
+    alice: Peer
+    mallory: Peer
+    arch: Peer
+
     @classmethod
     def setUpClass(cls) -> None:
         cls.broker = cls.enterClassContext(Broker())
@@ -54,7 +60,14 @@ class AStrangerAtTheDoor(unittest.TestCase):
     def test_another_host_name_gets_nothing_on_any_path(self) -> None:
         """As a page that has its own name resolve to 127.0.0.1 would ask."""
         authorization = f"Bearer {self.arch.token}"
-        for host in ("evil.example", f"evil.example:{self.broker.port}", "127.0.0.1", f"127.0.0.1:{self.broker.port + 1}", "localhost.", ""):
+        for host in (
+            "evil.example",
+            f"evil.example:{self.broker.port}",
+            "127.0.0.1",
+            f"127.0.0.1:{self.broker.port + 1}",
+            "localhost.",
+            "",
+        ):
             for method, path in (("GET", "/health"), ("GET", "/peers"), ("GET", "/dashboard"), ("POST", "/register"), ("GET", "/nowhere")):
                 status, said = self.wire(Authorization=authorization).call(method, path, {} if method == "POST" else None, {"Host": host})
                 self.assertIn(status, (421, 400), f"{host} {path}: {said}")
@@ -89,7 +102,13 @@ class AStrangerAtTheDoor(unittest.TestCase):
 
     def test_another_peers_mail_is_neither_read_nor_consumed(self) -> None:
         self.arch.post("/send", {"recipient_id": "alice", "category": "finding", "content": "for alice alone"})
-        for path in ("/messages/alice", "/messages-for/alice", "/conversation/alice?requester=alice", "/inbox/peek?peer_id=alice", "/messages-all"):
+        for path in (
+            "/messages/alice",
+            "/messages-for/alice",
+            "/conversation/alice?requester=alice",
+            "/inbox/peek?peer_id=alice",
+            "/messages-all",
+        ):
             self.assertEqual(self.mallory.call("GET", path)[0], 403, path)
         self.arch.get("/messages/alice")  # the architect may look; nobody but alice consumes
         self.assertEqual([one["content"] for one in self.alice.get("/messages/alice")["messages"]], ["for alice alone"])
@@ -113,7 +132,8 @@ class AStrangerAtTheDoor(unittest.TestCase):
     def test_a_worker_has_none_of_the_architects_powers(self) -> None:
         for path, body in {
             "/pause": {"peer_id": "alice"}, "/kill-peer": {"peer_id": "alice"}, "/unregister": {"peer_id": "alice"},
-            "/pause-all": {}, "/budget": {"peer_id": "alice", "token_budget": 1}, "/spawn": {}, "/shutdown": {}, "/seat": {"peer_id": "mallory"},
+            "/pause-all": {}, "/budget": {"peer_id": "alice", "token_budget": 1},
+            "/spawn": {}, "/shutdown": {}, "/seat": {"peer_id": "mallory"},
         }.items():  # fmt: skip
             self.assertEqual(self.mallory.call("POST", path, body)[0], 403, path)
         self.assertEqual(self.mallory.call("GET", "/log")[0], 403)
@@ -155,7 +175,8 @@ class AStrangerOnThePort(unittest.TestCase):
         class Foreign(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 received.append(f"{self.command} {self.path}\n{self.headers}".encode())
-                body = f'{{"status": "ok", "port": {self.server.server_port}, "version": "5.0.0", "wire": 5, "pid": 1, "proof": "{"0" * 64}"}}'.encode()  # type: ignore[attr-defined]
+                said = {"status": "ok", "port": port, "version": "5.0.0", "wire": 5, "pid": 1, "proof": "0" * 64}
+                body = json.dumps(said).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -171,6 +192,7 @@ class AStrangerOnThePort(unittest.TestCase):
 
         home = self.enterContext(temporary_home())
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign)
+        port = server.server_port
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

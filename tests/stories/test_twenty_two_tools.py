@@ -99,7 +99,9 @@ class ThroughTheToolsAlone(unittest.TestCase):
         self.assertIn("arch", json.dumps(raised))
         question = self.letter(arch, "which Unicode version?")
         self.assertEqual((question["from"], question["category"]), ("w1", "blocker"))
-        self.use(arch, "send_message", recipient_id="w1", category="finding", content="Unicode 15", reply_to=question["id"], verdict="answer")
+        self.use(
+            arch, "send_message", recipient_id="w1", category="finding", content="Unicode 15", reply_to=question["id"], verdict="answer"
+        )
         self.assertEqual(self.letter(w1, "Unicode 15")["reply_to"], question["id"])
         self.use(w1, "unlock_file", file_path="src/parser.py")
         freed = self.use(w1, "complete_task", task_id=parser, artifacts={"summary": "parser done", "files_touched": ["src/parser.py"]})

@@ -90,7 +90,12 @@ class OneWinner(unittest.TestCase):
         for link in links:
             self.broker.adopt(link)
         for number in range(figure(10, 100)):
-            body = {"recipient_id": "arch", "category": "finding", "content": f"letter {number}", "idempotency_key": f"key-{number}"}
+            body: dict[str, object] = {
+                "recipient_id": "arch",
+                "category": "finding",
+                "content": f"letter {number}",
+                "idempotency_key": f"key-{number}",
+            }
             answers = self.race(links, [("/send", body)] * len(links))
             self.assertEqual({status for status, _ in answers}, {200})
             self.assertEqual(len({str(said["message_id"]) for _, said in answers}), 1)

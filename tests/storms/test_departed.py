@@ -42,9 +42,16 @@ class ASessionDied(unittest.TestCase):
             kill_with_child(session.process)
         for number, (_, task) in enumerate(dead):
             left = WITHIN_S - (time.monotonic() - killed_at)
-            until(lambda task=task: heir.call("list_peers") and heir.call("get_task", task_id=task)["task"]["status"] == "pending", "free", left, 0.1)
+            until(
+                lambda task=task: heir.call("list_peers") and heir.call("get_task", task_id=task)["task"]["status"] == "pending",
+                "free",
+                left,
+                0.1,
+            )
             heir.call("claim_task", task_id=task)
-            until(lambda number=number: not heir.result("lock_file", file_path=f"{number}.py").get("isError"), "its lock is free", left, 0.1)
+            until(
+                lambda number=number: not heir.result("lock_file", file_path=f"{number}.py").get("isError"), "its lock is free", left, 0.1
+            )
         print(f"free after {time.monotonic() - killed_at:.1f} s")
         told = until(lambda: arch.call("check_messages")["messages"], "the architect hears of it")
         self.assertIn("victim0", str(told))

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 import unittest
+from typing import Any
 
 from tests.running import Broker, Dropped, Peer, Session, chance, figure, until
 
@@ -171,11 +172,15 @@ class TheSessionIsKilled(unittest.TestCase):
             self.assertEqual([one["id"] for one in again], [sent], text)
             self.assertEqual(again[0]["content"], text)
             self.assertGreaterEqual(again[0]["redelivered"], 1, "and it is marked")
-            until(lambda session=session, sent=sent: session.call("list_locks") and state(person, sent) == "read", "it counts as read now", every_s=0.05)
+            until(
+                lambda session=session, sent=sent: session.call("list_locks") and state(person, sent) == "read",
+                "it counts as read now",
+                every_s=0.05,
+            )
         self.assertEqual(self.fetch(session), [], "and none comes twice")
 
-    def fetch(self, session: Session) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = session.call("check_messages")["messages"]
+    def fetch(self, session: Session) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = session.call("check_messages")["messages"]
         return found
 
 

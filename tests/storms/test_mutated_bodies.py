@@ -13,9 +13,9 @@ from tests.running import Broker, Dropped, Peer, chance, figure
 
 BODIES = figure(500, 3000, 30_000)
 STRANGE: tuple[object, ...] = (
-    None, True, False, 0, -1, 1, 2**31, 2**53, 2**53 + 1, -(2**63), 10**30, 1e308, 0.1, float("nan"), float("inf"), "", " ", "\0", "a\0b",
-    "x" * 300, "y" * 60_000, "é\u202e\u200b", "\ud800", "../../etc/passwd", "'; DROP TABLE tasks; --", "<tool_use>", "{}", "[]", "null", "1",
-    [], {}, [[]], [{}], {"a": {}}, [None], [1, "a", None, {}], ["x"] * 1001, {"summary": 1}, {"summary": "s", "extra": 1},
+    None, True, False, 0, -1, 1, 2**31, 2**53, 2**53 + 1, -(2**63), 10**30, 1e308, 0.1, float("nan"), float("inf"), "", " ", "\0",
+    "a\0b", "x" * 300, "y" * 60_000, "é\u202e\u200b", "\ud800", "../../etc/passwd", "'; DROP TABLE tasks; --", "<tool_use>", "{}", "[]",
+    "null", "1", [], {}, [[]], [{}], {"a": {}}, [None], [1, "a", None, {}], ["x"] * 1001, {"summary": 1}, {"summary": "s", "extra": 1},
 )  # fmt: skip
 
 
@@ -64,7 +64,11 @@ class MutatedBodies(unittest.TestCase):
 
     def test_every_mutated_query_is_answered(self) -> None:
         chosen = chance(self)
-        reads = [operation for operation in OPERATIONS if operation.method == "GET" and "http" in operation.surfaces and operation.name != "events"]
+        reads = [
+            operation
+            for operation in OPERATIONS
+            if operation.method == "GET" and "http" in operation.surfaces and operation.name != "events"
+        ]
         for _ in range(figure(200, 1000, 10_000)):
             operation = chosen.choice(reads)
             names = [param.name for param in operation.params] or ["x"]
@@ -78,14 +82,17 @@ class MutatedBodies(unittest.TestCase):
 
 
 QUERIES = (
-    "", "1", "0", "-1", "999999999999999999999", "abc", "%00", "%zz", "%F0%9F%98%80", "%ED%A0%80", "true", "a%26b", "1.5", "NaN", "x" * 500, "%2e%2e%2f", "all",
+    "", "1", "0", "-1", "999999999999999999999", "abc", "%00", "%zz", "%F0%9F%98%80", "%ED%A0%80", "true", "a%26b", "1.5", "NaN",
+    "x" * 500, "%2e%2e%2f", "all",
 )  # fmt: skip
 
 
 def path_of(chosen: random.Random, operation: Operation) -> str:
     path: str = operation.path
     for name in operation.path_params:
-        path = path.replace("{" + name + "}", chosen.choice(("1", "2", "0", "-1", "abc", "victim", "99999999999999999999", "%00", "a%2Fb", "r1", "%FF")))
+        path = path.replace(
+            "{" + name + "}", chosen.choice(("1", "2", "0", "-1", "abc", "victim", "99999999999999999999", "%00", "a%2Fb", "r1", "%FF"))
+        )
     return path
 
 
@@ -137,7 +144,19 @@ def mutated(chosen: random.Random, operation: Operation) -> bytes:
         cut = chosen.randrange(len(data))
         data = data[:cut] + bytes([chosen.randrange(256)]) + data[cut + chosen.randrange(2) :]
     elif spoil == 1:
-        data = chosen.choice((b"", b"{", b"[" * 200_000, b'{"a":1,"a":2}', b"\xff\xfe{}", b"null", b"\xef\xbb\xbf{}", b'{"a":' * 40 + b"1" + b"}" * 40, data * 2))
+        data = chosen.choice(
+            (
+                b"",
+                b"{",
+                b"[" * 200_000,
+                b'{"a":1,"a":2}',
+                b"\xff\xfe{}",
+                b"null",
+                b"\xef\xbb\xbf{}",
+                b'{"a":' * 40 + b"1" + b"}" * 40,
+                data * 2,
+            )
+        )
     return data
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DONE, REFUSED, WRONG_LINE, NO_BROKER, NOT_KNOWN = range(5)
 
 OWN = {
+    "wait": "wait until mail is there, for --timeout SECONDS; --urgent: only for a blocker, an error, a review",
     "page": "open the page, signed in (starts the broker if there is none)",
     "start": "start the broker, or find it",
     "status": "is the broker up, who is here, is the MCP server registered",
@@ -100,6 +101,12 @@ def _own(word: str, rest: list[str]) -> int:
         from lattice.cli import doctor
 
         return doctor.main(rest)
+    if word == "wait":
+        if "--help" in rest or "-h" in rest:
+            return _help([word])
+        from lattice.cli import wait
+
+        return wait.main(rest)
     from lattice.cli import launch
 
     return launch.main({"page": [], "start": ["--no-browser"], "status": ["--status"], "stop": ["--stop"]}[word] + rest)

@@ -135,8 +135,26 @@ def _task(answer: Answer, you: str) -> str:
 
 
 def _locks(answer: Answer, you: str) -> str:
-    rows = _rows(answer, "locks")
-    return table(rows, (("peer_id", "HELD BY"), ("locked_at", "SINCE"), ("file_path", "FILE"))) if rows else "no locks"
+    """Who holds what, and below it who waits, in their order."""
+    rows, waiting = _rows(answer, "locks"), _rows(answer, "queue")
+    for row in (*rows, *waiting):
+        row["covers"] = _covers(row)
+        row["is"] = "closed: its holder was lost" if row.get("state") == "closed" else row.get("mode") or "exclusive"
+    lines = [table(rows, (("peer_id", "HELD BY"), ("locked_at", "SINCE"), ("is", "MODE"), ("task_id", "TASK"), ("covers", "WHAT")))] if rows else ["no locks"]
+    if waiting:
+        for row in waiting:
+            row["is"] = f"{cell(row['is'])}, it is kept for it" if row.get("offered_at") else row["is"]
+        columns = (("peer_id", "WAITS"), ("queued_at", "SINCE"), ("is", "MODE"), ("task_id", "TASK"), ("covers", "FOR"))
+        lines += ["", table(waiting, columns)]
+    return "\n".join(lines)
+
+
+def _covers(row: Answer) -> str:
+    """The path, and how far it reaches: a folder ends in a slash, a pattern says that it is one."""
+    path = str(row.get("file_path") or "")
+    if row.get("reach") == "dir":
+        return path.rstrip("/\\") + "/"
+    return f"{path} (pattern)" if row.get("reach") == "glob" else path
 
 
 def _memory(answer: Answer, you: str) -> str:
@@ -161,11 +179,64 @@ def _escalations(answer: Answer, you: str) -> str:
 
 
 def _receipts(answer: Answer, you: str) -> str:
-    rows = _rows(answer, "receipts") or _rows(answer, "deliveries")
-    if not rows:
-        return generic(answer)
-    columns = [name for name in ("recipient", "recipient_id", "state", "way", "attempts", "read_at", "reason") if name in rows[0]]
-    return table(rows, [(name, name.upper()) for name in columns])
+    """The ladder of each delivery: how far it came, when, and by which way."""
+    message, rows = answer.get("message"), _rows(answer, "deliveries") or _rows(answer, "receipts")
+    lines = []
+    if isinstance(message, dict):
+        lines.append(f"#{cell(message.get('id'))}  {cell(message.get('from'))} → {cell(message.get('to'))}  {cell(message.get('category'))}  {cell(message.get('sent'))}")
+    for row in rows:
+        lines += [f"{cell(row.get('recipient') or row.get('recipient_id'))}: {_STATE_WORDS.get(str(row.get('state')), cell(row.get('state')))}"]
+        lines += [f"  {word.ljust(13)}{time_of}" for word, time_of in _ladder(row)]
+    return "\n".join(lines) if lines else generic(answer)
+
+
+_STATE_WORDS = {
+    "queued": "waits", "held": "held back", "offered": "handed over, not proven read yet", "read": "read", "acted": "acted on", "dead": "given up",
+}  # fmt: skip
+
+
+def _ladder(row: Answer) -> list[tuple[str, str]]:
+    """(rung, when and how) of each rung it has reached, in order."""
+    rungs = [("queued", cell(row.get("queued_at")))]
+    if row.get("attempts"):
+        rungs.append(("came back", f"{cell(row['attempts'])}× unproven"))
+    if row.get("state") == "held":
+        rungs.append(("held", cell(row.get("reason"))))
+    if row.get("offered_at"):
+        rungs.append(("offered", cell(row["offered_at"]) + (f" by {cell(row['way'])}" if row.get("way") else "")))
+    if row.get("read_at"):
+        rungs.append(("read", cell(row["read_at"]) + (f", proven by {cell(row['proof'])}" if row.get("proof") else "")))
+    if row.get("acted_at"):
+        rungs.append(("acted on", cell(row["acted_at"]) + (f": {cell(row['reason'])}" if row.get("reason") else "")))
+    if row.get("state") == "dead":
+        rungs.append(("dead", cell(row.get("reason"))))
+    return rungs
+
+
+def _capsule(answer: Answer, you: str) -> str:
+    return body(answer.get("capsule") or "nothing to tell")
+
+
+def _adopted(answer: Answer, you: str) -> str:
+    tasks, paths = answer.get("tasks"), answer.get("locks")
+    lines = [f"you go on with what {cell(answer.get('peer_id'))} left: {cell(answer.get('messages') or 0)} message(s) waiting"]
+    for task in tasks if isinstance(tasks, list) else []:
+        lines.append(f"  task {cell(task)}")
+    for path in paths if isinstance(paths, list) else []:
+        lines.append(f"  lock {cell(path)}")
+    return "\n".join(lines)
+
+
+def _released(answer: Answer, you: str) -> str:
+    return f"message {cell(answer.get('message_id'))}: {_VERDICT_WORDS.get(str(answer.get('verdict')), 'done')} ({cell(answer.get('recipients'))})"
+
+
+_VERDICT_WORDS = {"let_through": "let through", "stop": "stopped; its sender is told"}
+
+
+def _waits(answer: Answer, you: str) -> str:
+    urgent = f", {cell(answer['urgent'])} urgent" if answer.get("urgent") else ""
+    return f"{cell(answer.get('unread'))} unread from {cell(answer.get('unread_from'))}{urgent}" if answer.get("unread") else "no mail"
 
 
 def _runs(answer: Answer, you: str) -> str:
@@ -185,6 +256,10 @@ MANNERS: dict[str, Callable[[Answer, str], str]] = {
     "memory_history": _memory,
     "list_escalations": _escalations,
     "receipts": _receipts,
+    "capsule": _capsule,
+    "adopt": _adopted,
+    "release_held": _released,
+    "wait_mail": _waits,
     "list_runs": _runs,
 }
 

@@ -49,6 +49,7 @@ ORDER = {
     "create_task": ("title",),
     "create_run": ("id", "name"),
     "state": ("seq",),
+    "release_held": ("message_id", "verdict"),
 }
 
 SHORT = {

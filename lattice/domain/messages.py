@@ -261,6 +261,7 @@ def ack(tx: Tx, caller: Caller, *, receipts: list[str], proof: str = "", **_: ob
             proven.append((caller.id, row["message_id"]))
     if proven:
         events.record(tx, caller, "delivery", proven)
+        tx.after("flag", caller.id)
     return {"ok": True, "acknowledged": len(proven)}
 
 
@@ -275,8 +276,15 @@ def prove_hook_offers(tx: Tx, caller: Caller, tool_use_id: str | None, event: st
 
 
 def unproven_by_hook(tx: Tx, peer_id: str) -> bool:
-    """Is there an offer by hook whose proof is still to come?"""
-    return tx.one("SELECT 1 FROM deliveries WHERE recipient = ? AND state = 'offered' AND way = 'hook' LIMIT 1", (peer_id,)) is not None
+    """Is there an offer that a hook will prove: handed in by one, or taken by a call that the client has a name for?"""
+    return (
+        tx.one(
+            "SELECT 1 FROM deliveries d JOIN receipts r ON r.message_id = d.message_id AND r.recipient = d.recipient AND r.ended_at IS NULL"
+            " WHERE d.recipient = ? AND d.state = 'offered' AND (d.way = 'hook' OR r.tool_use_id <> '') LIMIT 1",
+            (peer_id,),
+        )
+        is not None
+    )
 
 
 def give_back(tx: Tx, caller: Caller, *, receipts: list[str], reason: str = "", **_: object) -> dict[str, Any]:
@@ -394,10 +402,21 @@ def how_far(tx: Tx, caller: Caller, message_id: int) -> dict[str, Any]:
     return {
         "message": {"id": row["id"], "from": row["sender_id"], "to": row["address"], "category": row["category"], "sent": row["created_at"]},
         "deliveries": [
-            {name: one[name] for name in ("recipient", "state", "way", "attempts", "reason", "queued_at", "offered_at", "read_at", "acted_at")}
+            {
+                **{name: one[name] for name in ("recipient", "state", "way", "attempts", "reason", "queued_at", "offered_at", "read_at", "acted_at")},
+                "proof": _proof(tx, message_id, one["recipient"]),
+            }
             for one in rows
         ],
     }
+
+
+def _proof(tx: Tx, message_id: int, recipient: str) -> str:
+    """By what it was proven that the recipient has the message; "" as long as it is not."""
+    row = tx.one(
+        "SELECT proof FROM receipts WHERE message_id = ? AND recipient = ? AND proved_at IS NOT NULL ORDER BY proved_at LIMIT 1", (message_id, recipient)
+    )
+    return row["proof"] if row is not None else ""
 
 
 def list_all(tx: Tx, *, limit: int, after: int | None, workspace: str | None) -> dict[str, Any]:
@@ -540,7 +559,7 @@ def release_held(tx: Tx, caller: Caller, *, message_id: int, verdict: str, **_: 
     else:
         for recipient in recipients:
             _bury(tx, caller, recipient, message_id, "stopped by the person")
-    return {"ok": True, "message_id": message_id, "recipients": recipients}
+    return {"ok": True, "message_id": message_id, "verdict": verdict, "recipients": recipients}
 
 
 def move_mail(tx: Tx, caller: Caller, old: str, new: str) -> int:

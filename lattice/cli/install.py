@@ -1,4 +1,4 @@
-"""install.py: register the MCP server with the coding clients, and write the `c2-lattice` command.
+"""install.py: register the MCP server with the coding clients, put the hooks into their settings, write the `c2-lattice` command.
 
 Installing twice changes nothing; uninstalling leaves every file as it was, and twice is fine. Nothing is
 started and nothing of others is stopped. Each sentence says what was done.
@@ -13,7 +13,8 @@ import time
 from collections.abc import Mapping
 
 from lattice import VERSION, settings
-from lattice.cli import bin_command, status
+from lattice.cli import bin_command, git_hook, status
+from lattice.clients import claude_plugin
 from lattice.clients.adapters import ADAPTERS
 from lattice.clients.base import NAME, Adapter, Entry, Refused, own_entry
 
@@ -33,12 +34,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(asked: argparse.Namespace, chosen, environ: Mapping[str, str]) -> int:  # type: ignore[no-untyped-def]
-    project = _project(asked.project)
+    project = _folder(asked.project)
+    if asked.git_hook is not None:
+        return _git_hook(asked, environ)
+    if asked.plugin:
+        return _plugin(asked)
     if asked.status:
         return _status(chosen, environ, project)
     if asked.uninstall:
         return _uninstall(chosen.home, environ, project, asked.dry_run)
-    return _install(chosen.home, environ, project, asked.dry_run)
+    return _install(chosen.home, environ, project, asked)
 
 
 def adapters(environ: Mapping[str, str], home: str, *, all_of_them: bool = False) -> list[Adapter]:
@@ -59,16 +64,36 @@ def register(environ: Mapping[str, str], home: str, project: str = "", dry_run: 
     return said
 
 
+def put_hooks(environ: Mapping[str, str], home: str, *, rewake: bool = False, dry_run: bool = False) -> list[str]:
+    """Put the hooks into the settings of every client that has such; what was done, in sentences. Refused."""
+    said = []
+    for adapter in adapters(environ, home):
+        done = adapter.install_hooks(rewake=rewake, dry_run=dry_run)
+        said += [f"{adapter.title}: {sentence}" for sentence in done] or ([f"{adapter.title}: hooks are there already"] if adapter.hooks() else [])
+    return said
+
+
+def drop_hooks(environ: Mapping[str, str], home: str, *, dry_run: bool = False) -> list[str]:
+    """Take them out again; sentences. Refused."""
+    found = adapters(environ, home, all_of_them=True)
+    return [f"{adapter.title}: {sentence}" for adapter in found for sentence in adapter.uninstall_hooks(dry_run=dry_run)]
+
+
 def fail(sentence: str, code: int) -> int:
     print(f"{NAME}: {sentence}", file=sys.stderr, flush=True)
     return code
 
 
-def _install(home: str, environ: Mapping[str, str], project: str, dry_run: bool) -> int:
+def _install(home: str, environ: Mapping[str, str], project: str, asked: argparse.Namespace) -> int:
+    dry_run = asked.dry_run
     if not dry_run:
         settings.make_home(home)
     said = register(environ, home, project, dry_run)
     if not project:
+        if asked.no_hooks:
+            said += drop_hooks(environ, home, dry_run=dry_run)
+        else:
+            said += put_hooks(environ, home, rewake=asked.rewake, dry_run=dry_run)
         said += bin_command.install(environ, home, dry_run=dry_run) or [f"the command {bin_command.find(environ).path} is there already"]
     if dry_run:
         print("would:")
@@ -79,6 +104,7 @@ def _install(home: str, environ: Mapping[str, str], project: str, dry_run: bool)
         print("  Sessions that run already get the tools when they are started anew.")
         if project:
             print(f"Claude Code asks once whether it may use {os.path.join(project, '.mcp.json')}.")
+            print("Hooks are the user's: install.py without --project puts them in.")
     return 0
 
 
@@ -92,6 +118,7 @@ def _uninstall(home: str, environ: Mapping[str, str], project: str, dry_run: boo
             where = " ".join(found.entry.args) or found.entry.command
             said.append(f"{adapter.title}: {NAME} in {found.file} points to {where}: not ours, left alone")
     if not project:
+        said += drop_hooks(environ, home, dry_run=dry_run)
         said += bin_command.uninstall(environ, home, dry_run=dry_run)
     if dry_run:
         print("would:" if said else "nothing to do")
@@ -116,6 +143,8 @@ def _status(chosen, environ: Mapping[str, str], project: str) -> int:  # type: i
         print(f"{adapter.title}: {registration(adapter, project)}")
         where = adapter.detect()
         print(f"  program: {adapter.program() or 'not on PATH'}" if where else "  no sign of it on this machine")
+        if adapter.hooks():
+            print(f"  hooks: {adapter.hooks()}")
     command = bin_command.find(environ)
     words = {"ours": "installed", "other": "of another checkout", "foreign": "not ours", "none": "not installed"}
     print(f"command: {command.path}: {words[command.state]}{'' if command.on_path else '; its folder is not on PATH'}")
@@ -143,11 +172,30 @@ def registration(adapter: Adapter, project: str = "") -> str:
     return said + (f" ({'; '.join(faults)}: run install.py)" if faults else "")
 
 
+def _git_hook(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    folder = _folder(asked.git_hook)
+    if asked.status:
+        print(git_hook.look(folder, environ))
+        return 0
+    change = git_hook.remove if asked.uninstall else git_hook.add
+    _say(change(folder, environ, dry_run=asked.dry_run) or ["nothing to do"], "")
+    return 0
+
+
+def _plugin(asked: argparse.Namespace) -> int:
+    folder = os.path.abspath(asked.plugin)
+    said = claude_plugin.remove(folder, dry_run=asked.dry_run) if asked.uninstall else claude_plugin.write(folder, rewake=asked.rewake, dry_run=asked.dry_run)
+    _say(said or ["nothing to do"], "")
+    if not asked.uninstall and not asked.dry_run:
+        print(f"\nTry it: claude --plugin-dir {folder}\n  Use either the plugin or what install.py puts into your settings: with both, each hook runs twice.")
+    return 0
+
+
 def _entry() -> Entry:
     return own_entry()
 
 
-def _project(asked: str | None) -> str:
+def _folder(asked: str | None) -> str:
     if asked is None:
         return ""
     folder = os.path.abspath(asked)
@@ -158,12 +206,16 @@ def _project(asked: str | None) -> str:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="install.py", description="Register c2-lattice with Claude Code and write the c2-lattice command."
+        prog="install.py", description="Register c2-lattice with Claude Code, put its hooks in, and write the c2-lattice command."
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--status", action="store_true", help="what is registered and installed; changes nothing")
     what.add_argument("--uninstall", action="store_true", help="take everything out again")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
+    parser.add_argument("--no-hooks", action="store_true", help="without hooks in the user's settings; those that are there go")
+    parser.add_argument("--rewake", action="store_true", help="with a hook that waits for mail and wakes an idle session, for Claude Code before 2.1.224")
+    parser.add_argument("--plugin", metavar="DIR", help="write the same as a Claude Code plugin folder instead; changes no settings")
+    parser.add_argument("--git-hook", nargs="?", const=".", metavar="DIR", help="only the pre-commit hook of the repository in DIR (here)")
     parser.add_argument("--project", nargs="?", const=".", metavar="DIR", help="only for the project in DIR (here), in its .mcp.json")
     return parser.parse_args(argv)
 

@@ -43,9 +43,12 @@ def lost(tx: Tx, peer_id: str, *, may_be_frozen: bool) -> dict[str, Any]:
         peers.end(tx, BROKER, peer_id, "dead", reason="heartbeat_timeout")
     if released["tasks"]:
         holder = peers.seat_holder(tx, row["workspace"])
-        numbers = ", ".join(f"#{one}" for one in released["tasks"])
-        if holder and holder != peer_id:
-            messages.tell(tx, holder, "alert", f"{peer_id} is gone; open again: {numbers}", workspace=row["workspace"])
+        open_again: dict[str, list[int]] = {}
+        for task_id in released["tasks"]:
+            open_again.setdefault(holder or tasks.maker(tx, task_id), []).append(task_id)
+        for one, task_ids in open_again.items():
+            if one != peer_id:
+                messages.tell(tx, one, "alert", f"{peer_id} is gone; open again: " + ", ".join(f"#{task_id}" for task_id in task_ids))
     return released
 
 

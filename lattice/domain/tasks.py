@@ -276,6 +276,13 @@ def get(tx: Tx, *, task_id: int, **_: object) -> dict[str, Any]:
     return {"task": task}
 
 
+def maker(tx: Tx, task_id: int) -> str:
+    """Who made a task that is there."""
+    row = tx.one("SELECT created_by FROM tasks WHERE id = ?", (task_id,))
+    assert row is not None
+    return str(row["created_by"])
+
+
 def current(tx: Tx, peer_id: str) -> dict[str, Any] | None:
     """The task a peer is at (the newest claim), or None."""
     row = tx.one("SELECT id, title FROM tasks WHERE assigned_to = ? AND status = 'in_progress' ORDER BY token DESC LIMIT 1", (peer_id,))

@@ -36,6 +36,8 @@ START = (
 def ask(call: Call) -> dict[str, Any]:
     """Open the session now, or ask the person first: {ok, status: opened | pending, peer_id, message[, escalation_id]}."""
     broker, caller, said = call.broker, call.caller, call.values
+    if said["role"] == "architect" and not caller.is_person:
+        raise Forbidden("only the person seats an architect", hint="ask for a worker, or message command-center")
     peer_id = names.check_peer_id(said["peer_id"]) if said["peer_id"] else names.new_id(said["role"])
     if broker.read(lambda tx: _lives(tx, peer_id)):
         raise Conflict(f"'{peer_id}' is a peer already", code="id_taken", hint="choose another peer_id, or leave it out")

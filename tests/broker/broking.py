@@ -34,15 +34,19 @@ WRITES = [operation for operation in ON_HTTP if operation.effect == "write"]
 class House:
     """One broker in a folder. `who` in its calls is a peer enrolled here, PERSON, "viewer", or "" for nobody."""
 
-    def __init__(self, folder: str, *, rate: int = 1_000_000, environ: dict[str, str] | None = None, clock: ManualClock | None = None) -> None:
+    def __init__(
+        self, folder: str, *, rate: int = 1_000_000, environ: dict[str, str] | None = None, clock: ManualClock | None = None
+    ) -> None:
         self.folder = folder
         self.clock = clock or ManualClock()
         self.config = settings.read(
             {
-                "C2_LATTICE_HOME": os.path.join(folder, "state"), "C2_LATTICE_DB": os.path.join(folder, "lattice.db"),
-                "C2_LATTICE_RATE": str(rate), **(environ or {}),
+                "C2_LATTICE_HOME": os.path.join(folder, "state"),
+                "C2_LATTICE_DB": os.path.join(folder, "lattice.db"),
+                "C2_LATTICE_RATE": str(rate),
+                **(environ or {}),
             }
-        )  # fmt: skip
+        )
         settings.make_home(self.config.home)  # type: ignore[attr-defined]
         self.tokens: dict[str, str] = {}
         self.resumes: dict[str, str] = {}
@@ -85,9 +89,14 @@ class House:
         if who and "authorization" not in headers:
             headers["authorization"] = f"Bearer {self.tokens[who]}"
         request = types.SimpleNamespace(
-            method=method, path=bare, query=dict(pair.split("=", 1) for pair in query.split("&") if pair), headers=headers,
-            body=(body or {}) if method == "POST" else None, is_navigation=False, connection=connection or next(self.connections),
-        )  # fmt: skip
+            method=method,
+            path=bare,
+            query=dict(pair.split("=", 1) for pair in query.split("&") if pair),
+            headers=headers,
+            body=(body or {}) if method == "POST" else None,
+            is_navigation=False,
+            connection=connection or next(self.connections),
+        )
         return self.broker.call(request)  # type: ignore[arg-type]
 
     def ask(self, who: str, method: str, path: str, body: dict[str, Any] | None = None, **more: Any) -> tuple[int, dict[str, Any]]:
@@ -208,7 +217,9 @@ class BrokerCase(unittest.TestCase):
         self.house = House(folder, rate=self.rate, environ=self.environ)
         self.addCleanup(lambda: self.house.close())
 
-    def refused(self, status: int, who: str, path: str, body: dict[str, Any] | None = None, *, code: str = "", method: str = "POST", **more: Any) -> dict[str, Any]:
+    def refused(
+        self, status: int, who: str, path: str, body: dict[str, Any] | None = None, *, code: str = "", method: str = "POST", **more: Any
+    ) -> dict[str, Any]:
         """The refusal of a call, which must have this status (and code)."""
         got, said = self.house.ask(who, method, path, body, **more)
         self.assertEqual(status, got, f"{who} {method} {path} {body}: {said}")

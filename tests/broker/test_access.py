@@ -30,21 +30,53 @@ class TheTable(unittest.TestCase):
     def test_every_text_that_others_are_shown_is_screened(self) -> None:
         """A new text parameter of a write must say here that nobody else is shown it, or be screened."""
         names_and_paths = {
-            "id", "peer_id", "sender_id", "created_by", "requester", "recipient_id", "workspace", "process", "client", "resume", "version", "idempotency_key",
-            "working_dir", "file_path", "base", "run_id", "git_branch", "git_last_commit", "git_dirty_files", "receipts", "proof", "seen", "tool_use_id",
-            "supersedes", "event", "source", "session", "tool", "paths", "command", "ways",
-        }  # fmt: skip
+            "id",
+            "peer_id",
+            "sender_id",
+            "created_by",
+            "requester",
+            "recipient_id",
+            "workspace",
+            "process",
+            "client",
+            "resume",
+            "version",
+            "idempotency_key",
+            "working_dir",
+            "file_path",
+            "base",
+            "run_id",
+            "git_branch",
+            "git_last_commit",
+            "git_dirty_files",
+            "receipts",
+            "proof",
+            "seen",
+            "tool_use_id",
+            "supersedes",
+            "event",
+            "source",
+            "session",
+            "tool",
+            "paths",
+            "command",
+            "ways",
+        }
         for operation in ON_HTTP:
             if operation.effect != "write" or operation.name == "give_back":  # the session's own server says why a call did not reach it
                 continue
             screened = {field for field, _ in SCREENED.get(operation.name, ())}
             for param in operation.params:
-                if param.kind in ("text", "list", "object") and param.of not in ("integer", "reference") and param.name not in names_and_paths | screened:
+                if (
+                    param.kind in ("text", "list", "object")
+                    and param.of not in ("integer", "reference")
+                    and param.name not in names_and_paths | screened
+                ):
                     self.fail(f"{operation.name}: {param.name} is shown to others and not screened")
 
 
 class TheMatrix(BrokerCase):
-    """Each operation, called by each principal with the least that a call needs. What is held against the table is 401 and 403 of the door."""
+    """Each operation, called by each principal with nothing in it: what the door says (401, 403) is held against the table."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -53,10 +85,15 @@ class TheMatrix(BrokerCase):
         house.post(PERSON, "/kill-peer", peer_id="killed")
         house.post(PERSON, "/pause", peer_id="paused")
         self.header = {
-            "nobody": {}, "bad token": {"authorization": "Bearer c2t1.abc.def"}, "worker": _bearer(house.tokens["worker"]), "architect": _bearer(house.tokens["arch"]),
-            "viewer": _bearer(house.tokens["viewer"]), "system": _bearer(house.tokens[PERSON]), "killed": _bearer(house.tokens["killed"]),
+            "nobody": {},
+            "bad token": {"authorization": "Bearer c2t1.abc.def"},
+            "worker": _bearer(house.tokens["worker"]),
+            "architect": _bearer(house.tokens["arch"]),
+            "viewer": _bearer(house.tokens["viewer"]),
+            "system": _bearer(house.tokens[PERSON]),
+            "killed": _bearer(house.tokens["killed"]),
             "paused": _bearer(house.tokens["paused"]),
-        }  # fmt: skip
+        }
 
     def headers(self, principal: str) -> dict[str, str]:
         if principal == "worker ticket":  # a fresh one each time: whatever is refused must not be for its being used
@@ -67,7 +104,9 @@ class TheMatrix(BrokerCase):
         """What the door says: ok (or any refusal of the operation's own), or its code."""
         path = operation.path
         for name in operation.path_params:
-            path = path.replace("{" + name + "}", "999" if next(param for param in operation.params if param.name == name).kind == "integer" else "worker")
+            path = path.replace(
+                "{" + name + "}", "999" if next(param for param in operation.params if param.name == name).kind == "integer" else "worker"
+            )
         try:
             answer = self.house.raw("", operation.method, path, None, **self.headers(principal))
         except Refusal as refusal:
@@ -113,11 +152,29 @@ class TheMatrix(BrokerCase):
         for_workers = {operation.name for operation in ON_HTTP if "worker" in operation.roles or operation.roles == ANYONE}
         self.assertEqual(
             {
-                "sign_in", "shutdown", "register", "seat", "pause", "resume", "pause_all", "resume_all", "ping", "ping_all", "config", "budget", "kill_peer",
-                "unregister", "spawn_worker", "release_held", "all_messages", "resolve", "assign_task", "log",
+                "sign_in",
+                "shutdown",
+                "register",
+                "seat",
+                "pause",
+                "resume",
+                "pause_all",
+                "resume_all",
+                "ping",
+                "ping_all",
+                "config",
+                "budget",
+                "kill_peer",
+                "unregister",
+                "spawn_worker",
+                "release_held",
+                "all_messages",
+                "resolve",
+                "assign_task",
+                "log",
             },
             {operation.name for operation in ON_HTTP} - for_workers,
-        )  # fmt: skip
+        )
 
     def test_the_viewer_changes_nothing(self) -> None:
         self.assertEqual([], [operation.name for operation in OPERATIONS if operation.effect != "read" and "viewer" in operation.roles])
@@ -131,10 +188,16 @@ class TheMatrix(BrokerCase):
         house.send("arch", "paused")
         house.post(PERSON, "/pause", peer_id="paused")
         for path_, body in {
-            "/send": {"recipient_id": "arch", "category": "finding", "content": "x"}, "/tasks": {"title": "x"}, "/tasks/claim": {"task_id": task},
-            "/tasks/complete": {"task_id": task, "artifacts": {"summary": "x"}}, "/lock": {"file_path": "/src/b.py"}, "/memory": {"key": "k", "value": "v"},
-            "/summary": {"summary": "x"}, "/conversation": {"turn_type": "user", "content": "x"}, "/runs": {"id": "r", "name": "r"},
-        }.items():  # fmt: skip
+            "/send": {"recipient_id": "arch", "category": "finding", "content": "x"},
+            "/tasks": {"title": "x"},
+            "/tasks/claim": {"task_id": task},
+            "/tasks/complete": {"task_id": task, "artifacts": {"summary": "x"}},
+            "/lock": {"file_path": "/src/b.py"},
+            "/memory": {"key": "k", "value": "v"},
+            "/summary": {"summary": "x"},
+            "/conversation": {"turn_type": "user", "content": "x"},
+            "/runs": {"id": "r", "name": "r"},
+        }.items():
             said = self.refused(403, "paused", path_, body, code="paused")
             self.assertEqual((PERSON, True), (said["paused_by"], "check_messages" in said["hint"]))
         house.get("paused", "/tasks")
@@ -175,7 +238,10 @@ class TheOrderOfRefusals(BrokerCase):
             self.refused(405, "w1", "/no-such-path", method=method)
 
     def test_send_refuses_in_the_order_of_the_wire(self) -> None:
-        """400 missing, 403 command, 400 category, 404 sender, 403 broadcast, 404 recipient, 413, 429, 422: each body is wrong in all later ways too."""
+        """400 missing, 403 command, 400 category, 404 sender, 403 broadcast, 404 recipient, 413, 429, 422.
+
+        Each body is wrong in all later ways too.
+        """
         house = self.house
         long, bad = "x" * 10_241, "<tool_use>"
         self.refused(400, "w1", "/send", {"recipient_id": "broadcast", "category": "command"})
@@ -188,7 +254,9 @@ class TheOrderOfRefusals(BrokerCase):
         self.assertEqual(10_240, self.refused(413, "w1", "/send", {"recipient_id": "w2", "category": "finding", "content": long})["limit"])
         house.broker.limits.per_minute = 1
         house.broker.limits.buckets.clear()
-        self.refused(422, "w1", "/send", {"recipient_id": "w2", "category": "finding", "content": bad}, code="rejected")  # reached the filter: spent
+        self.refused(
+            422, "w1", "/send", {"recipient_id": "w2", "category": "finding", "content": bad}, code="rejected"
+        )  # reached the filter: spent
         said = self.refused(429, "w1", "/send", {"recipient_id": "w2", "category": "finding", "content": bad}, code="rate_limited")
         self.assertEqual((60, True), (said["retry_after_s"], said["retryable"]))
 
@@ -196,9 +264,16 @@ class TheOrderOfRefusals(BrokerCase):
         house = self.house
         house.broker.limits.per_minute = 1
         for status, body in (
-            (400, {}), (403, {"category": "command"}), (403, {"recipient_id": "broadcast"}), (404, {"recipient_id": "nobody"}), (413, {"content": "x" * 10_241}),
-            (404, {"reply_to": 999}), (404, {"run_id": "nowhere"}), (400, {"verdict": "approve"}), (403, {"sender_id": "w2"}),
-        ):  # fmt: skip
+            (400, {}),
+            (403, {"category": "command"}),
+            (403, {"recipient_id": "broadcast"}),
+            (404, {"recipient_id": "nobody"}),
+            (413, {"content": "x" * 10_241}),
+            (404, {"reply_to": 999}),
+            (404, {"run_id": "nowhere"}),
+            (400, {"verdict": "approve"}),
+            (403, {"sender_id": "w2"}),
+        ):
             whole = {"recipient_id": "w2", "category": "finding", "content": "x", **body} if body else {}
             self.refused(status, "w1", "/send", whole)
         house.send("w1", "w2")
@@ -227,13 +302,23 @@ class Fields(BrokerCase):
 
     def test_too_long_is_413_with_the_limit_and_nothing_is_cut(self) -> None:
         for path, body, limit in (
-            ("/summary", {"summary": "x" * 201}, 200), ("/memory", {"key": "k", "value": "x" * 50_001}, 50_000), ("/memory", {"key": "k" * 257, "value": "v"}, 256),
-            ("/conversation", {"turn_type": "user", "content": "x" * 50_001}, 50_000), ("/tasks", {"title": "x" * 501}, 500),
-        ):  # fmt: skip
+            ("/summary", {"summary": "x" * 201}, 200),
+            ("/memory", {"key": "k", "value": "x" * 50_001}, 50_000),
+            ("/memory", {"key": "k" * 257, "value": "v"}, 256),
+            ("/conversation", {"turn_type": "user", "content": "x" * 50_001}, 50_000),
+            ("/tasks", {"title": "x" * 501}, 500),
+        ):
             self.assertEqual(limit, self.refused(413, "w1", path, body, code="too_large")["limit"])
 
     def test_half_a_surrogate_pair_nul_and_huge_numbers_are_400(self) -> None:
-        for body in ({"title": "\ud800"}, {"title": "a\0b"}, {"title": 5}, {"title": ["x"]}, {"title": "x", "blocked_by": [2**70]}, {"title": "x", "blocked_by": "abc"}):
+        for body in (
+            {"title": "\ud800"},
+            {"title": "a\0b"},
+            {"title": 5},
+            {"title": ["x"]},
+            {"title": "x", "blocked_by": [2**70]},
+            {"title": "x", "blocked_by": "abc"},
+        ):
             self.refused(400, "w1", "/tasks", body)
         self.refused(400, "w1", "/tasks/99999999999999999999", method="GET")
         self.refused(400, "w1", "/tasks/abc", method="GET")
@@ -243,14 +328,24 @@ class Fields(BrokerCase):
         self.house.task("w1", "plain")
         for text in ("%", "_", "'", '"', "%' OR '1'='1", "\\", "*", "x' UNION SELECT secret FROM peers --"):
             self.assertEqual([], self.house.broker.call(_request("w1", self.house, "/search", {"q": text})).body["results"], text)
-            self.assertEqual([], self.house.broker.call(_request("w1", self.house, "/peers", {"scope": "same_repo", "git_root": text})).body["peers"], text)
+            self.assertEqual(
+                [],
+                self.house.broker.call(_request("w1", self.house, "/peers", {"scope": "same_repo", "git_root": text})).body["peers"],
+                text,
+            )
             self.assertEqual([], self.house.broker.call(_request("w1", self.house, "/tasks", {"assigned_to": text})).body["tasks"], text)
         self.house.task("w1", "100% of it_self")
         for text in ("%", "100%", "it_s"):
             self.assertEqual(1, len(self.house.broker.call(_request("w1", self.house, "/search", {"q": text})).body["results"]), text)
 
     def test_every_refusal_is_the_one_shape(self) -> None:
-        for who, method, path, body in (("", "GET", "/peers", None), ("w1", "GET", "/x", None), ("w1", "POST", "/tasks", {}), ("w1", "POST", "/pause", {}), ("w1", "DELETE", "/tasks", None)):
+        for who, method, path, body in (
+            ("", "GET", "/peers", None),
+            ("w1", "GET", "/x", None),
+            ("w1", "POST", "/tasks", {}),
+            ("w1", "POST", "/pause", {}),
+            ("w1", "DELETE", "/tasks", None),
+        ):
             status, said = self.house.ask(who, method, path, body)
             self.assertGreaterEqual(status, 400)
             self.assertTrue({"error", "code", "retryable"} <= set(said), said)
@@ -304,7 +399,9 @@ def _bearer(token: str) -> dict[str, str]:
 def _request(who: str, house: Any, path: str, query: dict[str, str]) -> Any:
     import types
 
-    return types.SimpleNamespace(method="GET", path=path, query=query, headers=_bearer(house.tokens[who]), body=None, is_navigation=False, connection=1)
+    return types.SimpleNamespace(
+        method="GET", path=path, query=query, headers=_bearer(house.tokens[who]), body=None, is_navigation=False, connection=1
+    )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,24 @@ class Tickets(BrokerCase):
             self.assertEqual((401, "bad_ticket"), (status, said["code"]), ticket)
 
     def test_reserved_and_malformed_ids_are_never_registrable(self) -> None:
-        for id in ("command-center", "broadcast", "system", "human", "broker", "viewer", "Broadcast", "", " ", "-rf", ".x", "a b", "a@b", "#a", "ä", "x" * 65):
+        for id in (
+            "command-center",
+            "broadcast",
+            "system",
+            "human",
+            "broker",
+            "viewer",
+            "Broadcast",
+            "",
+            " ",
+            "-rf",
+            ".x",
+            "a b",
+            "a@b",
+            "#a",
+            "ä",
+            "x" * 65,
+        ):
             status, said = self.house.register(id, ticket=self.house.ticket(id or "x"))
             self.assertEqual(400, status, f"{id!r}: {said}")
 
@@ -76,7 +93,13 @@ class WhichWorkspace(BrokerCase):
     def test_the_tickets_workspace_wins_over_the_stated_one(self) -> None:
         for of_ticket, stated, workspace in (("shop", "bank", "shop"), ("", "bank", "bank"), ("shop", "", "shop")):
             id = f"of-{of_ticket}-{stated}"
-            said = self.house.ask("", "POST", "/register", {"id": id, "workspace": stated}, authorization=f"Ticket {self.house.ticket(id, workspace=of_ticket)}")[1]
+            said = self.house.ask(
+                "",
+                "POST",
+                "/register",
+                {"id": id, "workspace": stated},
+                authorization=f"Ticket {self.house.ticket(id, workspace=of_ticket)}",
+            )[1]
             self.assertEqual(workspace, said["workspace"])
 
     def test_a_caller_that_names_none_gets_that_of_a_known_peer_in_its_folder_else_none(self) -> None:
@@ -152,13 +175,26 @@ class Tokens(BrokerCase):
     def test_whatever_stands_in_the_header_is_401_and_nothing_worse(self) -> None:
         self.house.enrol("w1")
         good = self.house.tokens["w1"]
-        for text in ("Bearer", "Bearer ", "Bearer x", "Basic x", f"Bearer {good}x", f"Bearer {good[:-1]}", "Bearer \xff\xfe", "Bearer " + "a" * 9000, f"Ticket {good}", good):
+        for text in (
+            "Bearer",
+            "Bearer ",
+            "Bearer x",
+            "Basic x",
+            f"Bearer {good}x",
+            f"Bearer {good[:-1]}",
+            "Bearer \xff\xfe",
+            "Bearer " + "a" * 9000,
+            f"Ticket {good}",
+            good,
+        ):
             status, said = self.house.ask("", "GET", "/peers", authorization=text)
             self.assertEqual(401, status, f"{text[:40]!r}: {said}")
 
     def test_the_secrets_never_show_in_what_is_said_of_a_peer(self) -> None:
         self.house.enrol("w1", process="life-of-w1")
-        said = str([self.house.get(PERSON, path) for path in ("/peer/w1", "/peers", "/state", "/events?follow=0&limit=1000", "/dashboard/data")])
+        said = str(
+            [self.house.get(PERSON, path) for path in ("/peer/w1", "/peers", "/state", "/events?follow=0&limit=1000", "/dashboard/data")]
+        )
         for secret in ("resume_hash", "life-of-w1", self.house.resumes["w1"], self.house.tokens["w1"]):
             self.assertNotIn(secret, said)
 
@@ -223,7 +259,10 @@ class OneIdOneProcess(BrokerCase):
     def test_a_numbered_id_was_not_chosen_so_its_mailbox_ends_with_it(self) -> None:
         self.house.enrol("alice", process="first")
         self.house.enrol("alice", process="second", fallback=True, named=True)
-        self.assertEqual([("alice", 1), ("alice-2", 0)], [(row["id"], row["named"]) for row in self.house.rows("SELECT id, named FROM peers WHERE role = 'worker' ORDER BY id")])
+        self.assertEqual(
+            [("alice", 1), ("alice-2", 0)],
+            [(row["id"], row["named"]) for row in self.house.rows("SELECT id, named FROM peers WHERE role = 'worker' ORDER BY id")],
+        )
 
     def test_a_numbered_id_never_grows_too_long(self) -> None:
         long = "x" * 64
@@ -278,7 +317,15 @@ class OneIdOneProcess(BrokerCase):
         self.house.resumes.clear()
         self.house.enrol("w1")
         peer = self.house.get("w1", "/peer/w1")
-        for name, fresh in {"paused": False, "token_budget": None, "tokens_used": 0, "git_branch": "", "dirty_files": [], "summary": "", "activity": ""}.items():
+        for name, fresh in {
+            "paused": False,
+            "token_budget": None,
+            "tokens_used": 0,
+            "git_branch": "",
+            "dirty_files": [],
+            "summary": "",
+            "activity": "",
+        }.items():
             self.assertEqual(fresh, peer[name], name)
         self.refused(401, "", "/peers", method="GET", code="token_expired", authorization=f"Bearer {old}")
         self.assertFalse(self.house.beat("w1")["paused"])

@@ -88,13 +88,20 @@ class EveryWrite(BrokerCase):
     def test_what_has_no_key_is_in_the_log_too(self) -> None:
         house = self.fresh()
         ticket = house.ticket(PERSON, "system", "")
-        for op, act in {"register": lambda: house.enrol("w3"), "sign_in": lambda: house.ask("", "POST", "/sign-in", {"code": ticket}), "shutdown": lambda: house.post(PERSON, "/shutdown")}.items():
+        for op, act in {
+            "register": lambda: house.enrol("w3"),
+            "sign_in": lambda: house.ask("", "POST", "/sign-in", {"code": ticket}),
+            "shutdown": lambda: house.post(PERSON, "/shutdown"),
+        }.items():
             newest = house.value("SELECT MAX(seq) FROM events")
             act()
             self.assertEqual(op, house.value("SELECT op FROM events WHERE seq > ?", newest), op)
 
     def tables(self, house: House) -> dict[str, Any]:
-        names = [row["name"] for row in house.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")]
+        names = [
+            row["name"]
+            for row in house.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
+        ]
         return {name: json.dumps(house.rows(f"SELECT * FROM {name}")) for name in names}
 
 

@@ -55,16 +55,36 @@ class StatedIdentity(BrokerCase):
         """A new field with such a name must be marked in the contract, or said here to name somebody else."""
         names = {"id", "peer_id", "sender_id", "created_by", "requester", "caller", "actor", "from"}
         unmarked = {
-            (operation.name, param.name) for operation in ON_HTTP for param in operation.params if param.name in names and not param.identity and param.name not in OTHERS
+            (operation.name, param.name)
+            for operation in ON_HTTP
+            for param in operation.params
+            if param.name in names and not param.identity and param.name not in OTHERS
         }
         self.assertEqual({("register", "id"), ("create_run", "id")}, unmarked)
-        for name in ("send_message", "create_task", "claim_task", "complete_task", "lock_file", "unlock_file", "set_memory", "set_summary", "heartbeat", "log_conversation"):
+        for name in (
+            "send_message",
+            "create_task",
+            "claim_task",
+            "complete_task",
+            "lock_file",
+            "unlock_file",
+            "set_memory",
+            "set_summary",
+            "heartbeat",
+            "log_conversation",
+        ):
             self.assertTrue(any(operation == name for operation, _ in NAMING), name)
 
     def test_peer_id_and_sender_id_together_do_not_help(self) -> None:
         """v4 took the first of them for the caller."""
         self.refused(400, "w1", "/send", {"peer_id": "w1", "sender_id": "w1", "recipient_id": "w2", "category": "finding", "content": "x"})
-        self.refused(403, "w1", "/send", {"peer_id": "w1", "sender_id": "arch", "recipient_id": "broadcast", "category": "finding", "content": "x"}, code="not_you")
+        self.refused(
+            403,
+            "w1",
+            "/send",
+            {"peer_id": "w1", "sender_id": "arch", "recipient_id": "broadcast", "category": "finding", "content": "x"},
+            code="not_you",
+        )
 
 
 class WhoDidIt(BrokerCase):
@@ -92,7 +112,9 @@ class WhoDidIt(BrokerCase):
         self.assertEqual(("w1", sent), (mail["from"], mail["id"]))
         self.assertEqual("shop", self.house.value("SELECT workspace FROM messages WHERE id = ?", sent))
         task = self.house.task(PERSON, "for w1", created_by="w1")
-        self.assertEqual(("w1", "shop"), tuple(self.house.get("w2", f"/tasks/{task}")["task"][name] for name in ("created_by", "workspace")))
+        self.assertEqual(
+            ("w1", "shop"), tuple(self.house.get("w2", f"/tasks/{task}")["task"][name] for name in ("created_by", "workspace"))
+        )
 
     def test_the_person_acts_for_nobody_who_is_unknown_or_was_ended(self) -> None:
         self.refused(404, PERSON, "/lock", {"peer_id": "ghost", "file_path": "/a"})
@@ -107,12 +129,20 @@ class WhoDidIt(BrokerCase):
     def test_what_leads_do_to_others_is_logged_as_theirs_in_the_workspace_of_the_thing(self) -> None:
         task = self.house.task("w1")
         for path, body in {
-            "/pause": {"peer_id": "w1"}, "/resume": {"peer_id": "w1"}, "/budget": {"peer_id": "w1", "token_budget": 5}, "/config": {"peer_id": "w1", "poll_interval_ms": 4000},
-            f"/tasks/{task}/edit": {"title": "new"}, f"/tasks/{task}/assign": {"peer_id": "w1"}, "/seat": {"peer_id": "w2"}, "/kill-peer": {"peer_id": "w1"},
-        }.items():  # fmt: skip
+            "/pause": {"peer_id": "w1"},
+            "/resume": {"peer_id": "w1"},
+            "/budget": {"peer_id": "w1", "token_budget": 5},
+            "/config": {"peer_id": "w1", "poll_interval_ms": 4000},
+            f"/tasks/{task}/edit": {"title": "new"},
+            f"/tasks/{task}/assign": {"peer_id": "w1"},
+            "/seat": {"peer_id": "w2"},
+            "/kill-peer": {"peer_id": "w1"},
+        }.items():
             since = self.newest()
             self.house.post(PERSON, path, **body)
-            events = self.house.rows("SELECT actor, kind, workspace FROM events WHERE seq > ? AND kind NOT IN ('message', 'delivery', 'note')", since)
+            events = self.house.rows(
+                "SELECT actor, kind, workspace FROM events WHERE seq > ? AND kind NOT IN ('message', 'delivery', 'note')", since
+            )
             self.assertTrue(events, path)
             self.assertEqual({(PERSON, "shop")}, {(one["actor"], one["workspace"]) for one in events}, path)
 

@@ -108,10 +108,15 @@ class TheAutomaticPause(BrokerCase):
         self.house.post("w1", "/tasks/claim", task_id=task)
         self.house.post("w1", "/tasks/complete", task_id=task, artifacts={"summary": path, "files_touched": [path]})
         for where, body in {
-            "/tasks": {"title": "<tool_use>"}, "/tasks/batch": {"tasks": [{"title": "x", "description": "<tool_use>"}]}, "/memory": {"key": "k", "value": "<tool_use>"},
-            "/summary": {"summary": "<tool_use>"}, "/runs": {"id": "r", "name": "r", "goal": "<tool_use>"}, "/lock": {"file_path": "/a", "reason": "<tool_use>"},
-            f"/tasks/{task}/fail": {"reason": "<tool_use>"}, "/escalations": {"kind": "blocker", "text": "<tool_use>"},
-        }.items():  # fmt: skip
+            "/tasks": {"title": "<tool_use>"},
+            "/tasks/batch": {"tasks": [{"title": "x", "description": "<tool_use>"}]},
+            "/memory": {"key": "k", "value": "<tool_use>"},
+            "/summary": {"summary": "<tool_use>"},
+            "/runs": {"id": "r", "name": "r", "goal": "<tool_use>"},
+            "/lock": {"file_path": "/a", "reason": "<tool_use>"},
+            f"/tasks/{task}/fail": {"reason": "<tool_use>"},
+            "/escalations": {"kind": "blocker", "text": "<tool_use>"},
+        }.items():
             self.refused(422, "w1", where, body, code="rejected")
         self.house.post("w1", "/conversation", turn_type="tool_call", content="<tool_use>")  # the record of tool calls themselves
 
@@ -130,7 +135,9 @@ class Pausing(BrokerCase):
     def test_pause_all_pauses_all_but_the_caller_and_resume_all_resumes_them(self) -> None:
         self.house.enrol("far", workspace="bank")
         self.assertEqual(2, self.house.post("arch", "/pause-all")["paused_count"])
-        self.assertEqual([True, True, False, False], [self.house.get(PERSON, f"/peer/{id}")["paused"] for id in ("w1", "w2", "arch", "far")])
+        self.assertEqual(
+            [True, True, False, False], [self.house.get(PERSON, f"/peer/{id}")["paused"] for id in ("w1", "w2", "arch", "far")]
+        )
         self.assertEqual(2, self.house.post("arch", "/resume-all")["resumed_count"])
         self.assertEqual(4, self.house.post(PERSON, "/pause-all")["paused_count"])
 

@@ -34,9 +34,22 @@ class TwoWorkspaces(BrokerCase):
     def test_nothing_of_another_workspace_shows_in_what_is_ones_own(self) -> None:
         for who in ("w1", "arch"):
             for path in (
-                "/peers", "/tasks", "/locks", "/memory", "/runs", "/escalations", f"/search?q={MARK}", "/state", "/events?follow=0&limit=1000", "/dashboard/data",
-                "/inbox/peek", "/conversation/" + who, "/messages-for/" + who, "/capsule", "/locks/held",
-            ):  # fmt: skip
+                "/peers",
+                "/tasks",
+                "/locks",
+                "/memory",
+                "/runs",
+                "/escalations",
+                f"/search?q={MARK}",
+                "/state",
+                "/events?follow=0&limit=1000",
+                "/dashboard/data",
+                "/inbox/peek",
+                "/conversation/" + who,
+                "/messages-for/" + who,
+                "/capsule",
+                "/locks/held",
+            ):
                 self.assertNotIn(MARK, json.dumps(self.house.get(who, path)), f"{who} {path}")
         for path in ("/messages-all?everywhere=1", "/log"):
             self.assertNotIn(MARK, json.dumps(self.house.get("arch", path)), path)
@@ -44,8 +57,14 @@ class TwoWorkspaces(BrokerCase):
     def test_nor_by_its_number_or_name(self) -> None:
         for who in ("w1", "arch"):
             for path in (
-                "/peer/b1", f"/tasks/{self.task}", "/memory?key=bank-key", "/runs/bank-run", "/runs/bank-run/summary", "/runs/bank-run/export", f"/receipts/{self.mail}",
-            ):  # fmt: skip
+                "/peer/b1",
+                f"/tasks/{self.task}",
+                "/memory?key=bank-key",
+                "/runs/bank-run",
+                "/runs/bank-run/summary",
+                "/runs/bank-run/export",
+                f"/receipts/{self.mail}",
+            ):
                 self.refused(404, who, path, method="GET")
             for path in ("/messages-for/b1", "/conversation/b1", "/inbox/peek?peer_id=b1", "/messages/b1"):
                 self.refused(403, who, path, method="GET")
@@ -61,10 +80,14 @@ class TwoWorkspaces(BrokerCase):
     def test_nothing_of_another_workspace_is_changed(self) -> None:
         for who in ("w1", "arch"):
             for path, body in {
-                "/tasks/claim": {"task_id": self.task}, f"/tasks/{self.task}/edit": {"title": "x"}, f"/tasks/{self.task}/cancel": {}, f"/tasks/{self.task}/depend": {"add": []},
-                "/runs/bank-run/resume": {}, "/send": {"recipient_id": "barch", "category": "finding", "content": "x", "run_id": "bank-run"},
+                "/tasks/claim": {"task_id": self.task},
+                f"/tasks/{self.task}/edit": {"title": "x"},
+                f"/tasks/{self.task}/cancel": {},
+                f"/tasks/{self.task}/depend": {"add": []},
+                "/runs/bank-run/resume": {},
+                "/send": {"recipient_id": "barch", "category": "finding", "content": "x", "run_id": "bank-run"},
                 "/escalations": {"kind": "blocker", "text": "x", "task_id": self.task},
-            }.items():  # fmt: skip
+            }.items():
                 self.refused(404, who, path, body)
             self.refused(400, who, "/tasks", {"title": "x", "blocked_by": [self.task]})
             self.refused(409, who, "/runs", {"id": "bank-run", "name": "x", "status": "failed"}, code="id_taken")
@@ -76,7 +99,19 @@ class TwoWorkspaces(BrokerCase):
         self.assertEqual(MARK, self.house.get("b1", "/memory?key=bank-key")["value"])
 
     def test_the_person_is_in_all(self) -> None:
-        for path in ("/peers", "/tasks", "/locks", "/memory", "/runs", "/escalations", f"/tasks/{self.task}", "/peer/b1", "/runs/bank-run", f"/search?q={MARK}", "/messages-all"):
+        for path in (
+            "/peers",
+            "/tasks",
+            "/locks",
+            "/memory",
+            "/runs",
+            "/escalations",
+            f"/tasks/{self.task}",
+            "/peer/b1",
+            "/runs/bank-run",
+            f"/search?q={MARK}",
+            "/messages-all",
+        ):
             self.assertIn(MARK, json.dumps(self.house.get(PERSON, path)), path)
         self.house.post(PERSON, f"/tasks/{self.task}/edit", title="edited")
 

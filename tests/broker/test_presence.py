@@ -107,9 +107,14 @@ class Beats(BrokerCase):
         self.house.beat("w1")
         self.house.beat("w1", tokens_used=5)
         peer = self.house.get("w1", "/peer/w1")
-        self.assertEqual(("main", "a.py,b.py", "abc", 5), tuple(peer[name] for name in ("git_branch", "git_dirty_files", "git_last_commit", "tokens_used")))
+        self.assertEqual(
+            ("main", "a.py,b.py", "abc", 5),
+            tuple(peer[name] for name in ("git_branch", "git_dirty_files", "git_last_commit", "tokens_used")),
+        )
         self.house.beat("w1", git_branch="fix")
-        self.assertEqual(("fix", "a.py,b.py"), (self.house.get("w1", "/peer/w1")["git_branch"], self.house.get("w1", "/peer/w1")["git_dirty_files"]))
+        self.assertEqual(
+            ("fix", "a.py,b.py"), (self.house.get("w1", "/peer/w1")["git_branch"], self.house.get("w1", "/peer/w1")["git_dirty_files"])
+        )
         self.house.beat("w1", git_dirty_files=[])
         self.assertEqual([], self.house.get("w1", "/peer/w1")["dirty_files"])
 
@@ -124,7 +129,11 @@ class Beats(BrokerCase):
         self.house.beat("w1", git_dirty_files=["a.py", "b.py"])
         for _ in range(3):
             self.house.beat("w2", git_dirty_files=["b.py"])
-        warnings = [one for one in self.house.get(PERSON, "/events?follow=0&limit=1000")["events"] if one["data"] and one["data"].get("what") == "conflict_warning"]
+        warnings = [
+            one
+            for one in self.house.get(PERSON, "/events?follow=0&limit=1000")["events"]
+            if one["data"] and one["data"].get("what") == "conflict_warning"
+        ]
         self.assertEqual([(["w1", "w2"], ["b.py"])], [(one["subjects"], one["data"]["files"]) for one in warnings])
 
     def test_a_beat_tells_of_mail_pause_and_budget(self) -> None:
@@ -136,13 +145,18 @@ class Beats(BrokerCase):
         self.house.post("arch", "/pause", peer_id="w1")
         self.house.post("arch", "/budget", peer_id="w1", token_budget=10, tokens_used=10)
         said = self.house.beat("w1")
-        self.assertEqual((2, ["w2", "arch"], True, "arch", True), tuple(said[name] for name in ("unread", "unread_from", "paused", "paused_by", "budget_exceeded")))
+        self.assertEqual(
+            (2, ["w2", "arch"], True, "arch", True),
+            tuple(said[name] for name in ("unread", "unread_from", "paused", "paused_by", "budget_exceeded")),
+        )
 
     def test_a_waiting_beat_is_answered_at_once_on_mail_locks_pause_and_nothing_else(self) -> None:
         self.house.crew("w1", "w2")
 
         def waits() -> bool:
-            return isinstance(self.house.raw("w1", "POST", "/heartbeat", {"wait_s": 3, "seen": self.house.broker.presence.stamp("w1")}), Parked)
+            return isinstance(
+                self.house.raw("w1", "POST", "/heartbeat", {"wait_s": 3, "seen": self.house.broker.presence.stamp("w1")}), Parked
+            )
 
         def wakes() -> bool:
             woke = "beat:w1" in self.house.woken
@@ -202,7 +216,9 @@ class Leaving(BrokerCase):
         self.house.pass_time(14, "arch")
         self.assertEqual(1, len(self.house.get("arch", "/locks")["locks"]))
         self.house.pass_time(2, "arch")
-        self.assertEqual(([], "pending"), (self.house.get("arch", "/locks")["locks"], self.house.get("arch", f"/tasks/{task}")["task"]["status"]))
+        self.assertEqual(
+            ([], "pending"), (self.house.get("arch", "/locks")["locks"], self.house.get("arch", f"/tasks/{task}")["task"]["status"])
+        )
         self.assertEqual("away", self.house.status("w1"))  # a named one keeps its mailbox
 
     def test_a_quick_restart_finds_its_task_and_locks(self) -> None:

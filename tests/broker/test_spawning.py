@@ -81,7 +81,13 @@ class TheQuestion(OfSpawning):
         self.assertEqual("opened", self.ask(PERSON, role="architect")["status"])
 
     def test_what_cannot_be_is_refused_before_anybody_is_asked(self) -> None:
-        for status, body in ((400, {"peer_id": "-rf"}), (400, {"peer_id": "system"}), (409, {"peer_id": "w1"}), (400, {"working_dir": "/no/such/folder"}), (400, {"role": "king"})):
+        for status, body in (
+            (400, {"peer_id": "-rf"}),
+            (400, {"peer_id": "system"}),
+            (409, {"peer_id": "w1"}),
+            (400, {"working_dir": "/no/such/folder"}),
+            (400, {"role": "king"}),
+        ):
             self.refused(status, "arch", "/spawn", {"working_dir": self.house.folder, **body})
         self.assertEqual([], self.house.get("arch", "/escalations")["escalations"])
 

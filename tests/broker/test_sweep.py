@@ -36,7 +36,10 @@ class TheSweepCannotDie(BrokerCase):
                 return run
 
             names = [job.__name__ for job in [*ours.jobs, *ours.chores]]
-            with mock.patch.object(ours, "jobs", [stand_in(job) for job in ours.jobs]), mock.patch.object(ours, "chores", [stand_in(job) for job in ours.chores]):
+            with (
+                mock.patch.object(ours, "jobs", [stand_in(job) for job in ours.jobs]),
+                mock.patch.object(ours, "chores", [stand_in(job) for job in ours.chores]),
+            ):
                 self.house.clock.advance(61)
                 ours.tick()
                 self.assertEqual([name for name in names if name != faulty.__name__], ran)

@@ -31,7 +31,9 @@ class LettingGo(BrokerCase):
 
     def test_it_says_what_it_released(self) -> None:
         released = self.let_go()
-        self.assertEqual(([self.task], ["/src/a.py", "/src/b.py"], ["shop"], 2), tuple(released[name] for name in ("tasks", "locks", "seats", "offers")))
+        self.assertEqual(
+            ([self.task], ["/src/a.py", "/src/b.py"], ["shop"], 2), tuple(released[name] for name in ("tasks", "locks", "seats", "offers"))
+        )
 
     def test_it_is_idempotent(self) -> None:
         self.let_go()
@@ -42,10 +44,13 @@ class LettingGo(BrokerCase):
     def test_afterwards_nothing_is_held(self) -> None:
         self.let_go()
         for sql in (
-            "SELECT COUNT(*) FROM tasks WHERE assigned_to = 'w1' OR reserved_for = 'w1'", "SELECT COUNT(*) FROM locks WHERE peer_id = 'w1'",
-            "SELECT COUNT(*) FROM seats", "SELECT COUNT(*) FROM deliveries WHERE recipient = 'w1' AND state = 'offered'",
-            "SELECT COUNT(*) FROM receipts WHERE recipient = 'w1' AND ended_at IS NULL", "SELECT COUNT(*) FROM lock_queue WHERE peer_id = 'w1'",
-        ):  # fmt: skip
+            "SELECT COUNT(*) FROM tasks WHERE assigned_to = 'w1' OR reserved_for = 'w1'",
+            "SELECT COUNT(*) FROM locks WHERE peer_id = 'w1'",
+            "SELECT COUNT(*) FROM seats",
+            "SELECT COUNT(*) FROM deliveries WHERE recipient = 'w1' AND state = 'offered'",
+            "SELECT COUNT(*) FROM receipts WHERE recipient = 'w1' AND ended_at IS NULL",
+            "SELECT COUNT(*) FROM lock_queue WHERE peer_id = 'w1'",
+        ):
             self.assertEqual(0, self.house.value(sql), sql)
 
     def test_the_sweep_kill_and_unregister_let_go_of_the_same(self) -> None:

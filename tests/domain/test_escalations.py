@@ -123,7 +123,9 @@ class Resolving(OfHelp):
         self.house.post("arch", f"/escalations/{id}/resolve", verdict="answer", answer="8080")
         said = self.refused(409, PERSON, f"/escalations/{id}/resolve", {"verdict": "approve"})
         self.assertIn("resolved by arch: answer 8080", said["error"])
-        self.refused(409, "arch", "/send", {"recipient_id": "w1", "category": "finding", "content": "x", "reply_to": mail["id"], "verdict": "answer"})
+        self.refused(
+            409, "arch", "/send", {"recipient_id": "w1", "category": "finding", "content": "x", "reply_to": mail["id"], "verdict": "answer"}
+        )
 
     def test_only_who_leads_resolves(self) -> None:
         id = self.blocker()["escalation_id"]
@@ -132,7 +134,12 @@ class Resolving(OfHelp):
         self.house.send("w1", "w2", "see", "blocker")
         theirs = self.house.take("w2")[0]["id"]
         for number in (mail, theirs):
-            status = self.house.ask("w2", "POST", "/send", {"recipient_id": "w1", "category": "finding", "content": "x", "reply_to": number, "verdict": "approve"})[0]
+            status = self.house.ask(
+                "w2",
+                "POST",
+                "/send",
+                {"recipient_id": "w1", "category": "finding", "content": "x", "reply_to": number, "verdict": "approve"},
+            )[0]
             self.assertIn(status, (403, 404))
 
     def test_nobody_approves_their_own_work(self) -> None:
@@ -144,7 +151,9 @@ class Resolving(OfHelp):
     def test_a_verdict_needs_an_escalation_to_resolve(self) -> None:
         sent = self.house.send("w1", "arch")["message_id"]
         self.refused(400, "arch", "/send", {"recipient_id": "w1", "category": "finding", "content": "x", "verdict": "approve"})
-        self.refused(400, "arch", "/send", {"recipient_id": "w1", "category": "finding", "content": "x", "verdict": "approve", "reply_to": sent})
+        self.refused(
+            400, "arch", "/send", {"recipient_id": "w1", "category": "finding", "content": "x", "verdict": "approve", "reply_to": sent}
+        )
         self.refused(404, "arch", "/escalations/99/resolve", {"verdict": "approve"})
 
     def test_the_verdict_of_one_who_was_forgotten_is_nobodys_mail(self) -> None:

@@ -130,9 +130,21 @@ class OnePath(OfLocks):
         real = os.path.join(self.shop, "src", "a.py")
         self.lock("w1", "src/a.py")
         spellings = [
-            "src/a.py", "./src/a.py", "src/./a.py", "src//a.py", "src/deep/../a.py", "../shop/src/a.py", " src/a.py ", real, real.replace("/src/", "//src/"),
-            "/" + real, os.path.join(self.shop, "src", "..", "src", "a.py"), "link/a.py", "b.py", os.path.join(self.shop, "link", "deep", "..", "a.py"),
-        ]  # fmt: skip
+            "src/a.py",
+            "./src/a.py",
+            "src/./a.py",
+            "src//a.py",
+            "src/deep/../a.py",
+            "../shop/src/a.py",
+            " src/a.py ",
+            real,
+            real.replace("/src/", "//src/"),
+            "/" + real,
+            os.path.join(self.shop, "src", "..", "src", "a.py"),
+            "link/a.py",
+            "b.py",
+            os.path.join(self.shop, "link", "deep", "..", "a.py"),
+        ]
         for spelling in spellings:
             self.assertEqual("w1", self.refused(409, "w2", "/lock", {"file_path": spelling})["holder"], spelling)
         for spelling in spellings:

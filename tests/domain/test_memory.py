@@ -21,7 +21,10 @@ class OfMemory(BrokerCase):
         for number in range(4):
             self.put("w1" if number % 2 else "w2", value=f"v{number}", type="decision", confidence="low")
         history = self.house.get("w1", "/memory/history?key=port")["history"]
-        self.assertEqual([("v3", 4, "w1"), ("v2", 3, "w2"), ("v1", 2, "w1"), ("v0", 1, "w2")], [(one["value"], one["version"], one["peer_id"]) for one in history])
+        self.assertEqual(
+            [("v3", 4, "w1"), ("v2", 3, "w2"), ("v1", 2, "w1"), ("v0", 1, "w2")],
+            [(one["value"], one["version"], one["peer_id"]) for one in history],
+        )
         self.assertEqual(history, self.house.get("w1", "/memory?key=port&history=1")["history"])
         self.assertEqual([], self.house.get("w1", "/memory/history?key=nothing")["history"])
 
@@ -62,7 +65,13 @@ class OfMemory(BrokerCase):
         self.assertEqual(("fact", "high"), (value["type"], value["confidence"]))
         for body in ({"type": "rumour"}, {"confidence": "total"}, {"type": 5}):
             self.refused(400, "w1", "/memory", {"key": "port", "value": "x", **body})
-        for missing in ({"key": "port"}, {"value": "x"}, {"key": " ", "value": "x"}, {"key": "port", "value": ""}, {"key": "a\nb", "value": "x"}):
+        for missing in (
+            {"key": "port"},
+            {"value": "x"},
+            {"key": " ", "value": "x"},
+            {"key": "port", "value": ""},
+            {"key": "a\nb", "value": "x"},
+        ):
             self.refused(400, "w1", "/memory", missing)
 
     def test_lists_are_newest_first_and_by_type(self) -> None:

@@ -235,7 +235,10 @@ class APlainClient(OfMail):
         first = self.house.send("w1", "w2", "first")["message_id"]
         said = self.house.get("w2", "/messages/w2")["messages"]
         self.assertEqual(["first"], [one["content"] for one in said])
-        self.assertEqual({"id", "sender_id", "category", "content", "created_at"}, set(said[0]) & {"id", "sender_id", "category", "content", "created_at"})
+        self.assertEqual(
+            {"id", "sender_id", "category", "content", "created_at"},
+            set(said[0]) & {"id", "sender_id", "category", "content", "created_at"},
+        )
         self.assertEqual("offered", self.house.state(first, "w2"))
         self.house.send("w1", "w2", "second")
         self.assertEqual(["second"], [one["content"] for one in self.house.get("w2", "/messages/w2")["messages"]])
@@ -253,7 +256,9 @@ class APlainClient(OfMail):
         ids = [self.house.send("w1", "w2", f"number {number}")["message_id"] for number in range(5)]
         first = self.house.get("arch", "/messages-all?limit=2")["messages"]
         self.assertEqual(ids[:2:-1], [one["id"] for one in first])
-        self.assertEqual(ids[2:0:-1], [one["id"] for one in self.house.get("arch", f"/messages-all?limit=2&after={first[-1]['id']}")["messages"]])
+        self.assertEqual(
+            ids[2:0:-1], [one["id"] for one in self.house.get("arch", f"/messages-all?limit=2&after={first[-1]['id']}")["messages"]]
+        )
         self.refused(403, "w1", "/messages-all", method="GET", code="role")
         self.assertEqual(5, len(self.house.get("w2", "/messages-for/w2")["messages"]))
         self.refused(403, "w3", "/messages-for/w2", method="GET")

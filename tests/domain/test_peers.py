@@ -49,7 +49,19 @@ class Peers(BrokerCase):
     def test_an_entry_has_what_v4_says(self) -> None:
         self.house.enrol("a", git_branch="main", git_dirty_files=["x.py", "y.py"], git_last_commit="abc")
         entry = self.house.get("a", "/peers")["peers"][0]
-        v4 = {"id", "role", "summary", "working_dir", "last_heartbeat", "registered_at", "paused", "poll_interval_ms", "git_branch", "git_dirty_files", "git_last_commit"}
+        v4 = {
+            "id",
+            "role",
+            "summary",
+            "working_dir",
+            "last_heartbeat",
+            "registered_at",
+            "paused",
+            "poll_interval_ms",
+            "git_branch",
+            "git_dirty_files",
+            "git_last_commit",
+        }
         self.assertLessEqual(v4, set(entry))
         self.assertEqual(("x.py,y.py", False), (entry["git_dirty_files"], entry["paused"]))
         v4 = {"status", "pid", "token_budget", "tokens_used", "tool_calls_count", "errors_count", "rejections_count", "last_stop_reason"}
@@ -62,7 +74,10 @@ class Peers(BrokerCase):
         self.house.post("w1", "/tasks/claim", task_id=task)
         self.house.pass_time(21, "arch")
         said = self.house.post("arch", "/ping", peer_id="w1")
-        self.assertEqual((True, 21.0, {"id": task, "title": "long"}, "active"), tuple(said[name] for name in ("possibly_stuck", "seconds_since_heartbeat", "current_task", "status")))
+        self.assertEqual(
+            (True, 21.0, {"id": task, "title": "long"}, "active"),
+            tuple(said[name] for name in ("possibly_stuck", "seconds_since_heartbeat", "current_task", "status")),
+        )
         self.assertEqual(["w1"], [one["peer_id"] for one in self.house.post("arch", "/ping-all")["peers"]])
         self.refused(404, "arch", "/ping", {"peer_id": "ghost"})
 

@@ -25,7 +25,9 @@ class Runs(BrokerCase):
         house.post("w1", "/escalations", kind="blocker", text="which host?", task_id=self.one)
         house.complete("w1", self.one)
         for said in (house.get("w2", "/runs/spring/summary"), house.post("w2", "/runs/spring/resume")):
-            self.assertEqual(("ship it", "all green", "active"), tuple(said["run"][name] for name in ("goal", "success_criteria", "status")))
+            self.assertEqual(
+                ("ship it", "all green", "active"), tuple(said["run"][name] for name in ("goal", "success_criteria", "status"))
+            )
             first, second = said["tasks"]
             self.assertEqual(("completed", "w1", {"summary": "done"}), (first["status"], first["assigned_to"], first["artifacts"]))
             self.assertEqual(("pending", [self.one], str(self.one)), (second["status"], second["depends_on"], second["blocked_by"]))
@@ -50,7 +52,9 @@ class Runs(BrokerCase):
         self.refused(409, "w1", "/runs", {"id": "spring", "name": "again"})
         self.assertEqual("paused", self.house.post("w1", "/runs", id="spring", status="paused")["status"])
         self.house.post("w1", "/runs", id="spring", goal="ship it soon")
-        self.assertEqual(("ship it soon", "paused"), tuple(self.house.get("w1", "/runs/spring")["run"][name] for name in ("goal", "status")))
+        self.assertEqual(
+            ("ship it soon", "paused"), tuple(self.house.get("w1", "/runs/spring")["run"][name] for name in ("goal", "status"))
+        )
         self.refused(400, "w1", "/runs", {"id": "spring", "status": "odd"})
         self.refused(400, "w1", "/runs", {"id": "new one", "name": "x"})
         self.refused(400, "w1", "/runs", {"id": "new"})

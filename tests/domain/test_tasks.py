@@ -54,9 +54,12 @@ class TheWay(OfTasks):
             self.claim("w1", task)
             self.house.complete("w1", task, outcome=end)
             for path, body in {
-                "/tasks/claim": {"task_id": task}, "/tasks/complete": {"task_id": task, "artifacts": {"summary": "x"}}, f"/tasks/{task}/release": {},
-                f"/tasks/{task}/fail": {"reason": "x"}, f"/tasks/{task}/renew": {},
-            }.items():  # fmt: skip
+                "/tasks/claim": {"task_id": task},
+                "/tasks/complete": {"task_id": task, "artifacts": {"summary": "x"}},
+                f"/tasks/{task}/release": {},
+                f"/tasks/{task}/fail": {"reason": "x"},
+                f"/tasks/{task}/renew": {},
+            }.items():
                 self.refused(409, "w1", path, body)
             self.refused(409, "arch", f"/tasks/{task}/cancel")
             self.refused(409, "arch", f"/tasks/{task}/edit", {"title": "x"})
@@ -127,7 +130,12 @@ class Claiming(OfTasks):
         self.house.pass_time(16, "arch", "w2")
         done = {"task_id": task, "artifacts": {"summary": "late"}}
         for _ in ("pending again", "another's"):
-            for path, body in {"/tasks/complete": done, f"/tasks/{task}/release": {}, f"/tasks/{task}/fail": {"reason": "x"}, f"/tasks/{task}/renew": {}}.items():
+            for path, body in {
+                "/tasks/complete": done,
+                f"/tasks/{task}/release": {},
+                f"/tasks/{task}/fail": {"reason": "x"},
+                f"/tasks/{task}/renew": {},
+            }.items():
                 self.refused(409, "w1", path, {**body, "token": old}, code="stale_token")
                 self.refused(403, "w1", path, body)  # as v4, which knows no tokens
             if self.status(task)[0] == "pending":
@@ -258,13 +266,20 @@ class Graphs(OfTasks):
 
     def test_a_batch_is_all_or_nothing_and_its_items_may_wait_for_earlier_ones(self) -> None:
         outside = self.house.task("arch")
-        made = self.house.post("w1", "/tasks", tasks=[{"title": "a"}, {"title": "b", "blocked_by": [-1]}, {"title": "c", "blocked_by": [-1, -2, outside]}], run_id="r")["task_ids"]
+        made = self.house.post(
+            "w1",
+            "/tasks",
+            tasks=[{"title": "a"}, {"title": "b", "blocked_by": [-1]}, {"title": "c", "blocked_by": [-1, -2, outside]}],
+            run_id="r",
+        )["task_ids"]
         self.assertEqual([[], [made[0]], sorted([made[0], made[1], outside])], [self.shown(id)["depends_on"] for id in made])
         self.assertEqual({"r"}, {self.shown(id)["run_id"] for id in made})
         before = self.house.value("SELECT COUNT(*) FROM tasks"), self.house.value("SELECT COUNT(*) FROM events")
         for bad in ([-1], [0], [-2], [999]):
             self.refused(400, "w1", "/tasks/batch", {"tasks": [{"title": "fine", "blocked_by": bad}, {"title": "x"}], "run_id": "unborn"})
-            self.refused(400, "w1", "/tasks/batch", {"tasks": [{"title": "fine"}, {"title": "bad", "blocked_by": [-3]}], "run_id": "unborn"})
+            self.refused(
+                400, "w1", "/tasks/batch", {"tasks": [{"title": "fine"}, {"title": "bad", "blocked_by": [-3]}], "run_id": "unborn"}
+            )
         self.refused(400, "w1", "/tasks/batch", {"tasks": []})
         self.refused(400, "w1", "/tasks/batch", {"tasks": [{"title": "fine"}, {"description": "no title"}]})
         self.refused(400, "w1", "/tasks", {"title": "one", "tasks": [{"title": "many"}]})
@@ -280,7 +295,11 @@ class Graphs(OfTasks):
 
     def test_only_its_maker_and_who_leads_change_it(self) -> None:
         task = self.house.task("w1")
-        for path, body in {f"/tasks/{task}/edit": {"title": "x"}, f"/tasks/{task}/cancel": {}, f"/tasks/{task}/depend": {"add": []}}.items():
+        for path, body in {
+            f"/tasks/{task}/edit": {"title": "x"},
+            f"/tasks/{task}/cancel": {},
+            f"/tasks/{task}/depend": {"add": []},
+        }.items():
             self.refused(403, "w2", path, body)
         self.house.post("w1", f"/tasks/{task}/edit", title="better", priority="high")
         self.house.post("arch", f"/tasks/{task}/edit", description="longer")
@@ -303,10 +322,19 @@ class Lists(OfTasks):
     def test_they_are_chosen_by_status_owner_and_run(self) -> None:
         one, two = self.house.task("w1", run_id="r"), self.house.task("w1")
         self.claim("w2", two)
-        for query, found in {"status=pending": [one], "status=in_progress": [two], "assigned_to=w2": [two], "run_id=r": [one], "claimable=0": [two], "status=failed": []}.items():
+        for query, found in {
+            "status=pending": [one],
+            "status=in_progress": [two],
+            "assigned_to=w2": [two],
+            "run_id=r": [one],
+            "claimable=0": [two],
+            "status=failed": [],
+        }.items():
             self.assertEqual(found, [task["id"] for task in self.house.get("w1", "/tasks?" + query)["tasks"]], query)
         self.refused(400, "w1", "/tasks?status=odd", method="GET")
-        self.assertEqual([True, None], [task.get("claimable") for task in sorted(self.house.get("w1", "/tasks")["tasks"], key=lambda task: task["id"])])
+        self.assertEqual(
+            [True, None], [task.get("claimable") for task in sorted(self.house.get("w1", "/tasks")["tasks"], key=lambda task: task["id"])]
+        )
 
     def test_one_task_in_full_says_what_it_blocks_and_what_it_waits_for(self) -> None:
         a = self.house.task("w1", "a")

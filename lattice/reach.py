@@ -45,9 +45,14 @@ def of(text: str, base: str, *, literal: bool = False, folds: bool | None = None
     known = os.path.isabs(full)
     if known and os.path.isdir(full):
         return "dir", path
-    if text.endswith(("/", os.sep)) and not literal and not (known and os.path.lexists(full.rstrip("/" + os.sep))):
+    if text.endswith(("/", os.sep)) and not (known and os.path.lexists(full.rstrip("/" + os.sep))):
         return "dir", path
     return "file", path
+
+
+def has_signs(text: str) -> bool:
+    """Could it be a glob?"""
+    return _SIGNS.search(text) is not None
 
 
 def overlap(kind: str, path: str, other_kind: str, other: str) -> bool:

@@ -55,6 +55,12 @@ def visible(text: str) -> str:
     return re.sub(_HIDDEN, shown, text)
 
 
+def one_line(text: str, limit: int) -> str:
+    """A peer's words inside a sentence of ours: one line of at most `limit` signs, nothing hidden."""
+    flat = visible(" ".join(text.split()))
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
 def _in(sign: str, ranges: str) -> bool:
     return sign != "" and any(low <= sign <= high for low, high in zip(ranges[::2], ranges[1::2], strict=True))
 

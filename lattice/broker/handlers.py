@@ -8,6 +8,7 @@ nouns, or need what only the broker has (who beats, tokens, a terminal).
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -457,9 +458,18 @@ def with_path(call: Call) -> dict[str, Any]:
 
 
 def with_paths(call: Call) -> dict[str, Any]:
-    """The same for many: `reached` is [(kind, path)]."""
+    """The same for many that somebody would change, or has changed: `reached` is [(kind, path)].
+
+    What has no spelling that a lock may have is left out. A name with signs is a name, and may be a pattern of a shell.
+    """
     base = _base(call)
-    return {**call.values, "reached": [reach.of(path, base) for path in call.values["paths"]]}
+    reached: list[tuple[str, str]] = []
+    for text in call.values["paths"]:
+        with contextlib.suppress(BadRequest):
+            reached.append(reach.of(text, base, literal=True))
+            if reach.has_signs(text) and reach.of(text, base)[0] == "glob":
+                reached.append(reach.of(text, base))
+    return {**call.values, "reached": reached}
 
 
 def _base(call: Call) -> str:

@@ -12,6 +12,7 @@ from lattice import names
 from lattice.domain import adoptions, capsules, escalations, events, locks, messages, peers
 from lattice.errors import Conflict
 from lattice.store.database import Tx
+from lattice.visible import one_line
 from lattice.web.server import Answer, Parked
 
 if TYPE_CHECKING:
@@ -64,19 +65,22 @@ def guard(tx: Tx, call: Call) -> dict[str, Any]:
     taken = []
     if said["auto"]:
         for kind, path in wanted:
-            if not any(one["file_path"] == path for one in locks.holdings(tx, caller.id)):
-                try:
-                    locks.acquire(tx, caller, file_path=path, kind=kind, turn=True, reason="editing")
-                    taken.append(path)
-                except Conflict as kept:  # free, but kept for the first of its queue
-                    return {"verdict": "deny", "file_path": path, "reason": kept.message, "hint": kept.hint, "code": kept.code}
+            if kind == "glob" or locks.covered(tx, caller.id, kind, path):
+                continue
+            try:
+                locks.acquire(tx, caller, file_path=path, kind=kind, turn=True, reason="editing")
+                taken.append(path)
+            except Conflict as refusal:
+                if refusal.code == "waited_for":  # nobody holds it, so it may be edited; who waits is not passed in the queue
+                    continue
+                return {"verdict": "deny", "file_path": path, "reason": refusal.message, "hint": refusal.hint, "code": refusal.code}
     return {"verdict": "allow", "taken": taken}
 
 
 def held(tx: Tx, call: Call) -> dict[str, Any]:
     """{held: [{kind, file_path, holder, token}], lost: [{kind, file_path}]} of others in the caller's workspace, of the caller's own losses."""
     caller = call.caller
-    rows = tx.all("SELECT file_path, reach, peer_id, token FROM locks WHERE peer_id <> ? AND workspace = ? ORDER BY token", (caller.id, caller.workspace))
+    rows = locks.held_by_others(tx, caller.id, caller.workspace)
     lost = tx.all("SELECT file_path, reach FROM lost_locks WHERE peer_id = ? ORDER BY token", (caller.id,))
     return {
         "held": [{"kind": row["reach"], "file_path": row["file_path"], "holder": row["peer_id"], "token": row["token"]} for row in rows],
@@ -89,12 +93,13 @@ def breach(tx: Tx, call: Call) -> dict[str, Any]:
     caller, said = call.caller, call.values
     found: dict[str, list[str]] = {}
     for kind, path in said["reached"]:
-        refusal = locks.against_edit(tx, caller, kind, path)
-        if refusal is not None and refusal.code in ("locked", "lock_closed"):
-            found.setdefault(str(refusal.details["holder"]), []).append(path)
+        for row in locks.in_the_way(tx, caller.id, kind, path):
+            paths = found.setdefault(row["peer_id"], [])
+            if path not in paths:
+                paths.append(path)
     for holder, paths in found.items():
-        listed = ", ".join(paths[:10])
-        how = f" by: {said['command'][:200]}" if said["command"] else ""
+        listed = one_line(", ".join(paths[:10]), 2000) + (f" and {len(paths) - 10} more" if len(paths) > 10 else "")
+        how = f" by: {one_line(said['command'], 200)}" if said["command"] else ""
         messages.tell(tx, holder, "alert", f"{caller.id} changed what you hold{how}. Files: {listed}. Look at them before you go on.", workspace=caller.workspace)
         messages.tell(tx, caller.id, "alert", f"your command changed files that {holder} holds: {listed}. Tell {holder}, or put them back.", workspace=caller.workspace)
         events.note(tx, caller, "breach", list(paths[:100]), holder=holder, command=said["command"][:500])

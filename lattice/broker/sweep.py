@@ -40,7 +40,7 @@ class Sweep:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self.jobs: list[Callable[[], None]] = [self.late_peers, self.lapsed_locks, self.closed_locks, self.kept_places, self.unanswered_spawns]
-        self.chores: list[Callable[[], None]] = [self.unnamed_peers, self.old_keys, self.old_turns, self.snapshot, self.old_events]
+        self.chores: list[Callable[[], None]] = [self.old_losses, self.unnamed_peers, self.old_keys, self.old_turns, self.snapshot, self.old_events]
 
     def start(self) -> None:
         self._thread.start()
@@ -100,9 +100,7 @@ class Sweep:
                 return {}  # it was heard while this waited for the writer
             return departures.lost(tx, peer_id, may_be_frozen=frozen)
 
-        released = broker.write(let_go, "sweep")
-        if released.get("locks"):
-            broker.presence.tell_lost(peer_id, released["locks"])
+        broker.write(let_go, "sweep")
         broker.presence.drop_late(peer_id, now)
 
     def lapsed_locks(self) -> None:
@@ -110,8 +108,6 @@ class Sweep:
         over = [row for row in broker.read(locks.with_terms) if broker.presence.has_lapsed(row["token"], row["peer_id"], row["term_s"], now)]
         if over:
             broker.write(lambda tx: locks.lapse(tx, BROKER, [row["token"] for row in over]), "lapse")
-            for row in over:
-                broker.presence.tell_lost(row["peer_id"], [row["file_path"]])
 
     def closed_locks(self) -> None:
         broker, now = self._broker, self._last
@@ -128,11 +124,17 @@ class Sweep:
         overdue = broker.presence.overdue(broker.read(locks.offered), locks.KEPT_S, self._last)
         if overdue:
             broker.write(lambda tx: locks.offer_overdue(tx, overdue), "keep")
+        if broker.read(locks.are_there_to_tell):
+            log.error("somebody waits for a lock that is free; told now")
+            broker.write(locks.tell_all, "keep")
 
     def unanswered_spawns(self) -> None:
         spawning.refuse_old(self._broker)
 
     # -- chores, once a minute ----------------------------------------------------------------------------
+
+    def old_losses(self) -> None:
+        self._broker.write(lambda tx: locks.forget_lost(tx, tx.at - LOST_IS_OLD_S), "forget")
 
     def unnamed_peers(self) -> None:
         self._broker.write(departures.forget_unnamed, "forget")

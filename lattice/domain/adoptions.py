@@ -25,10 +25,10 @@ def adopt(tx: Tx, caller: Caller, *, peer_id: str, **_: object) -> dict[str, Any
         raise Conflict(f"'{peer_id}' is active; only a departed peer is adopted", holder=peer_id, hint=f"ask {peer_id}, or let the person end it first")
     if row["status"] == "killed" and not caller.leads:
         raise Forbidden(f"'{peer_id}' was ended by {row['ended_by']}; the architect or the person may adopt its work")
+    messages.raise_dead(tx, caller, peer_id)
     moved = messages.move_mail(tx, caller, peer_id, caller.id)
     found = tasks.take_over(tx, caller, peer_id)
-    locks.let_go(tx, caller, peer_id, may_be_frozen=False, reason=f"adopted by {caller.id}")
-    paths = locks.take_back(tx, caller, peer_id)
+    paths = locks.take_over(tx, caller, peer_id)
     peers.vacate(tx, caller, peer_id)  # the seat is not adopted: the person seats
     if row["status"] != "killed":
         peers.end(tx, caller, peer_id, "dead", reason=f"adopted by {caller.id}")
@@ -38,9 +38,12 @@ def adopt(tx: Tx, caller: Caller, *, peer_id: str, **_: object) -> dict[str, Any
 
 
 def come_back(tx: Tx, caller: Caller) -> dict[str, Any]:
-    """A new process of a known id: what it still holds gets new tokens, what it lost and nobody took since is its own again."""
+    """A new process of a known id: what it still holds gets new tokens, what it lost and nobody took since is its own again.
+
+    Answers {tasks, locks}: what it has again.
+    """
     tasks.renew_tokens(tx, caller, caller.id)
     locks.renew_tokens(tx, caller, caller.id)
     messages.raise_dead(tx, caller, caller.id)
     found = tasks.take_over_own(tx, caller)
-    return {"tasks": found, "locks": locks.take_back(tx, caller, caller.id)}
+    return {"tasks": found, "locks": locks.take_back(tx, caller)}

@@ -23,7 +23,7 @@ def let_go(tx: Tx, caller: Caller, peer_id: str, reason: str, *, may_be_frozen: 
     """
     released = {
         "tasks": tasks.let_go(tx, caller, peer_id, f"{peer_id} departed ({reason})"),
-        "locks": locks.let_go(tx, caller, peer_id, may_be_frozen=may_be_frozen),
+        "locks": locks.let_go(tx, caller, peer_id, may_be_frozen=may_be_frozen, reason=reason),
         "seats": peers.vacate(tx, caller, peer_id),
         "offers": messages.return_offers(tx, caller, peer_id, reason),
     }
@@ -101,6 +101,7 @@ def forget_unnamed(tx: Tx) -> list[str]:
 
 def _forget(tx: Tx, caller: Caller, peer_id: str, reason: str) -> None:
     let_go(tx, caller, peer_id, reason)
+    locks.forget_peer(tx, peer_id)
     messages.bury_mail(tx, caller, peer_id, reason)
     conversations.forget_peer(tx, caller, peer_id)
     peers.end(tx, caller, peer_id, "gone", reason="unregistered")

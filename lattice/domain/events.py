@@ -38,6 +38,7 @@ class Fold:
     key: tuple[str, ...]
     columns: tuple[str, ...]
     digests: tuple[str, ...] = ()
+    missing: tuple[tuple[str, Any], ...] = ()  # columns that older events do not carry, as what they then were
 
     @property
     def select(self) -> str:
@@ -61,7 +62,8 @@ FOLDED: dict[str, Fold] = {
     "task": Fold("tasks", ("id",), ("title", "description", "status", "priority", "created_by", "assigned_to", "reserved_for",
                                     "token", "needs_review", "artifacts", "note", "run_id", "workspace", "created_at")),
     "dependency": Fold("dependencies", ("task_id", "needs_id"), ()),
-    "lock": Fold("locks", ("file_path", "peer_id"), ("token", "state", "mode", "reason", "task_id", "workspace")),
+    "lock": Fold("locks", ("file_path", "peer_id"), ("token", "state", "mode", "reach", "reason", "task_id", "workspace"),
+                 missing=(("reach", "file"),)),
     "memory": Fold("memory", ("workspace", "key"), ("type", "confidence", "version", "supersedes", "peer_id"), ("value",)),
     "conversation": Fold("conversations", ("id",), ("peer_id", "turn_type"), ("content",)),
 }  # fmt: skip
@@ -141,7 +143,7 @@ def fold(rows: Iterable[Mapping[str, Any]], state: State | None = None) -> State
     for row in rows:
         data = json.loads(row["data"])
         if row["kind"] == "snapshot":
-            state = {kind: dict(data.get(kind, {})) for kind in FOLDED}
+            state = {kind: {key: _whole(fold_, one) for key, one in data.get(kind, {}).items()} for kind, fold_ in FOLDED.items()}
             continue
         if row["kind"] not in FOLDED:
             continue
@@ -150,7 +152,7 @@ def fold(rows: Iterable[Mapping[str, Any]], state: State | None = None) -> State
             if data is None:
                 things.pop(_canonical(subject), None)
             else:
-                things[_canonical(subject)] = data
+                things[_canonical(subject)] = _whole(FOLDED[row["kind"]], data)
     return state
 
 
@@ -231,6 +233,10 @@ def forget_old(tx: Tx, before: float) -> int:
     if keep is None or keep["seq"] is None:
         return 0
     return tx.run("DELETE FROM events WHERE seq < ?", (keep["seq"],))
+
+
+def _whole(fold_: Fold, data: dict[str, Any]) -> dict[str, Any]:
+    return {**dict(fold_.missing), **data} if fold_.missing else data
 
 
 def _folded(fold_: Fold, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,19 +1,22 @@
 """Locks: leases on files, directories and globs, each with a fencing token.
 
 One exclusive holder for what overlaps; shared holders do not exclude each other. Asking again refreshes
-and answers the same token. Only the holder, a departure, the architect or the person releases. The beat
-renews; a lock with a term of its own lapses that long after its holder's last beat.
+and answers the same token; asking for another mode or reach is a new grant, and until it is given the
+old one stands. Only the holder, a departure, the architect or the person releases. The beat renews; a
+lock with a term of its own lapses that long after its holder's last beat.
 
 A lock lost while its holder may be frozen is closed for a while: nobody holds it, nobody gets it, so a
 thawed editor does not write over a new holder's work. What a peer lost against its will is remembered
-until it asks for it again, so that its own late edits are refused.
+until it holds it again (or says it is done with it), so that its own late edits are refused.
 
 Who waits stands in a queue, first come first served: when the path is free the first is told, and it is
-kept for that peer for a minute.
+kept for that peer for a minute. Nobody passes one who waits for the same, but a holder that the other
+waits for: it could not end otherwise. Who would wait in a circle is told so instead.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -22,9 +25,9 @@ from lattice.domain import events, messages, peers
 from lattice.domain.caller import Caller
 from lattice.errors import Conflict, Forbidden
 from lattice.store.database import Tx
+from lattice.visible import one_line
 
 CLOSED_S = 30.0
-TAKEN_AWAY = "released by "  # the reason of a lock that the architect or the person took from its holder
 KEPT_S = 60.0  # for the first of the queue, from when it was told
 _SHOWN = "file_path, peer_id, locked_at, token, state, mode, reach, term_s, reason, task_id, workspace, turn"
 
@@ -39,54 +42,60 @@ def acquire(tx: Tx, caller: Caller, *, file_path: str, kind: str = "file", share
     mine = tx.one("SELECT * FROM locks WHERE file_path = ? AND peer_id = ?", (file_path, caller.id))
     if mine is not None and mine["state"] == "held" and mine["mode"] == mode and mine["reach"] == kind:
         return _refresh(tx, caller, mine, ttl_s, reason, task_id, turn)
-    against = _in_the_way(tx, caller.id, kind, file_path, mode)
-    kept_for = _kept_for_another(tx, caller.id, kind, file_path, mode)
-    tx.run("DELETE FROM lost_locks WHERE peer_id = ? AND file_path = ?", (caller.id, file_path))  # it has asked: it knows
-    if against is not None or kept_for is not None:
-        if queue:
-            return {"ok": False, "queued": _stand_in_line(tx, caller, kind, file_path, mode, reason, task_id), "file_path": file_path,
-                    "holder": (against or kept_for)["peer_id"], "message": "you are told when it is free; it is then kept for you for a minute"}  # type: ignore[index]  # fmt: skip
-        raise _held(against, file_path) if against is not None else _kept(kept_for)
-    token = peers.next_token(tx)
-    tx.run(
-        "INSERT INTO locks (file_path, peer_id, token, state, mode, reach, term_s, reason, task_id, workspace, locked_at, turn)"
-        " VALUES (?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (file_path, peer_id) DO UPDATE SET token = excluded.token, state = 'held', mode = excluded.mode, reach = excluded.reach,"
-        " term_s = excluded.term_s, reason = excluded.reason, task_id = excluded.task_id, workspace = excluded.workspace,"
-        " locked_at = excluded.locked_at, turn = excluded.turn",
-        (file_path, caller.id, token, mode, kind, ttl_s, reason or "", task_id, caller.workspace, tx.at, int(turn)),
-    )
-    tx.run("DELETE FROM lock_queue WHERE peer_id = ? AND file_path = ?", (caller.id, file_path))
-    events.record(tx, caller, "lock", [(file_path, caller.id)])
-    tx.after("granted", str(token))
-    tx.after("locks", caller.workspace)
-    return {"ok": True, "file_path": file_path, "token": token, "locked_at": tx.at, "reach": kind, "mode": mode}
+    refusal = _why_not(tx, caller.id, kind, file_path, mode)
+    if refusal is None:
+        return _grant(tx, caller, kind, file_path, mode, ttl_s=ttl_s, reason=reason or "", task_id=task_id, turn=turn)
+    if not queue:
+        raise refusal
+    _must_not_wait_in_a_circle(tx, caller.id, kind, file_path, mode)
+    place = _stand_in_line(tx, caller, kind, file_path, mode, reason, task_id)
+    return {"ok": False, "queued": place, "file_path": file_path, "holder": refusal.details["holder"],
+            "message": "you are told when it is free; it is then kept for you for a minute"}  # fmt: skip
 
 
 def release(tx: Tx, caller: Caller, *, file_path: str, token: int | None = None, **_: object) -> dict[str, Any]:
-    """Free a path. The holder (with its newest token, where it shows one), the architect of the workspace, the person. Free already: ok."""
+    """Free a path, or leave its queue. The holder (with its newest token, where it shows one), the architect of the workspace, the person.
+
+    Free already: ok. A holder whose lock another releases is told, and its late edits are refused.
+    """
     rows = tx.all("SELECT * FROM locks WHERE file_path = ? ORDER BY peer_id = ? DESC, token", (file_path, caller.id))
-    left_the_queue = tx.run("DELETE FROM lock_queue WHERE peer_id = ? AND file_path = ?", (caller.id, file_path))
-    if not rows:
-        if token is not None and lost_to(tx, caller.id, "file", file_path) is not None:
-            raise _stale(token, file_path, "you lost it since, and nobody holds it now")
-        return {"ok": True, "file_path": file_path, "released": False, "left_the_queue": bool(left_the_queue)}
-    row = rows[0]
-    mine = row["peer_id"] == caller.id
-    if not mine and token is not None:
-        raise _stale(token, file_path, f"{row['peer_id']} holds it now")
-    if not mine and left_the_queue:
-        return {"ok": True, "file_path": file_path, "released": False, "left_the_queue": True}
-    if not mine and not (caller.is_person or (caller.leads and caller.workspace == row["workspace"])):
-        raise Forbidden(f"file locked by {row['peer_id']}, not you", holder=row["peer_id"], hint=f"ask {row['peer_id']}, or the architect")
-    if mine and token is not None and token != row["token"]:
-        raise _stale(token, file_path, f"it was granted anew as {row['token']}")
+    mine = bool(rows) and rows[0]["peer_id"] == caller.id
+    if token is not None:
+        _must_be_current(tx, caller, file_path, token, rows[0] if rows else None)
+    waited = tx.all("SELECT * FROM lock_queue WHERE peer_id = ? AND file_path = ?", (caller.id, file_path))
     if not mine:
-        _remember_lost(tx, rows, TAKEN_AWAY + caller.id)
-        for one in rows:
-            tx.after("lost", one["peer_id"], one["file_path"])
-    _remove(tx, caller, [row] if mine else rows)
-    return {"ok": True, "file_path": file_path, "released": True, "holder": row["peer_id"]}
+        rows = [] if waited else [row for row in rows if caller.is_person or (caller.leads and caller.workspace == row["workspace"])] or _not_yours(rows)
+    _leave_queue(tx, waited)
+    tx.run("DELETE FROM lost_locks WHERE peer_id = ? AND file_path = ?", (caller.id, file_path))  # it says that it is done
+    tx.after("flag", caller.id)
+    if not rows:
+        return {"ok": True, "file_path": file_path, "released": False, "left_the_queue": bool(waited)}
+    if not mine:
+        _remember_lost(tx, [row for row in rows if row["state"] == "held"], f"released by {caller.id}", taken_by=caller.id)
+    _remove(tx, caller, rows[:1] if mine else rows)
+    return {"ok": True, "file_path": file_path, "released": True, "holder": rows[0]["peer_id"]}
+
+
+def _must_be_current(tx: Tx, caller: Caller, file_path: str, token: int, row: Any | None) -> None:
+    """Conflict (stale_token) where this token is not, or no longer, the caller's grant."""
+    if row is not None and row["peer_id"] == caller.id:
+        if token == row["token"]:
+            return
+        why = f"it was granted anew as {row['token']}"
+    elif row is not None:
+        why = f"{row['peer_id']} holds it now"
+    elif lost_to(tx, caller.id, "file", file_path) is not None:
+        why = "you lost it since, and nobody holds it now"
+    else:
+        return
+    raise Conflict(f"token {token} for {file_path} is stale: {why}", code="stale_token", hint="lock_file again tells your token")
+
+
+def _not_yours(rows: list[Any]) -> list[Any]:
+    if rows:
+        holder = rows[0]["peer_id"]
+        raise Forbidden(f"file locked by {holder}, not you", holder=holder, hint=f"ask {holder}, or the architect")
+    return []
 
 
 def release_turn(tx: Tx, caller: Caller) -> int:
@@ -130,12 +139,12 @@ def against_edit(tx: Tx, caller: Caller, kind: str, file_path: str) -> Conflict 
     """Why the caller must not change this now: somebody else holds it, or its own lock on it was lost since. None: go on."""
     against = _in_the_way(tx, caller.id, kind, file_path, "exclusive")
     if against is not None:
-        return _held(against, file_path)
+        return _held(against, kind, file_path)
     lost = lost_to(tx, caller.id, kind, file_path)
-    if lost is not None and not _covered(tx, caller.id, kind, file_path):
+    if lost is not None and not covered(tx, caller.id, kind, file_path):
         return Conflict(
-            f"your lock on {lost['file_path']} (token {lost['token']}) was lost at {_clock(lost['lost_at'])}: {lost['reason']}; another session may have changed the file",
-            code="stale_token", hint=f'lock_file {{"file_path": "{file_path}"}} again, read the file anew, then edit',
+            f"{_how_lost(lost)}; " + (f"{lost['taken_by']} had it since" if lost["taken_by"] else "another session may have changed the file"),
+            code="stale_token", hint=f"{_call(file_path)} again, read the file anew, then edit",
         )  # fmt: skip
     return None
 
@@ -147,8 +156,28 @@ def holdings(tx: Tx, peer_id: str) -> list[dict[str, Any]]:
 
 
 def others_hold(tx: Tx, peer_id: str, workspace: str) -> bool:
-    """Does somebody else hold (or keep closed) anything in that workspace?"""
-    return tx.one("SELECT 1 FROM locks WHERE workspace = ? AND peer_id <> ? LIMIT 1", (workspace, peer_id)) is not None
+    """Does somebody else hold (or keep closed) anything in that workspace? The person, and who is in none, lock in all."""
+    return tx.one("SELECT 1 FROM locks WHERE workspace IN (?, '') AND peer_id <> ? LIMIT 1", (workspace, peer_id)) is not None
+
+
+def held_by_others(tx: Tx, peer_id: str, workspace: str) -> list[Any]:
+    """Locks (also closed ones) of others in that workspace: file_path, reach, peer_id, token."""
+    return tx.all(
+        "SELECT file_path, reach, peer_id, token FROM locks WHERE peer_id <> ? AND workspace IN (?, '') ORDER BY token", (peer_id, workspace)
+    )
+
+
+def in_the_way(tx: Tx, peer_id: str, kind: str, file_path: str) -> list[Any]:
+    """All locks of others that cover any of this."""
+    return [row for row in _near(tx, kind, file_path) if row["peer_id"] != peer_id]
+
+
+def covered(tx: Tx, peer_id: str, kind: str, file_path: str) -> bool:
+    """Does the peer hold a lock over all of this?"""
+    return any(
+        row["peer_id"] == peer_id and row["state"] == "held" and reach.covers(row["reach"], row["file_path"], kind, file_path)
+        for row in _near(tx, kind, file_path)
+    )
 
 
 def has_lost(tx: Tx, peer_id: str) -> bool:
@@ -177,10 +206,18 @@ def lapse(tx: Tx, caller: Caller, tokens: list[int], reason: str = "its time ran
 def offer_overdue(tx: Tx, ids: list[int]) -> None:
     """These firsts of a queue did not come in time: they lose their place, the next is told."""
     for entry in ids:
-        row = tx.one("SELECT * FROM lock_queue WHERE id = ?", (entry,))
-        if row is not None:
-            tx.run("DELETE FROM lock_queue WHERE id = ?", (entry,))
-            _tell_next(tx, row["reach"], row["file_path"])
+        _leave_queue(tx, tx.all("SELECT * FROM lock_queue WHERE id = ?", (entry,)))
+
+
+def are_there_to_tell(tx: Tx) -> bool:
+    """Does anybody wait for what is free? Nobody should: whatever frees a path tells the next."""
+    return any(_is_free_for(tx, row) for row in tx.all("SELECT * FROM lock_queue WHERE offered_at IS NULL ORDER BY id"))
+
+
+def tell_all(tx: Tx) -> None:
+    """Tell everybody who waits for what is free."""
+    for row in tx.all("SELECT * FROM lock_queue WHERE offered_at IS NULL ORDER BY id"):
+        _tell_if_free(tx, row)
 
 
 def offered(tx: Tx) -> list[int]:
@@ -188,13 +225,10 @@ def offered(tx: Tx) -> list[int]:
     return [row["id"] for row in tx.all("SELECT id FROM lock_queue WHERE offered_at IS NOT NULL")]
 
 
-def let_go(tx: Tx, caller: Caller, peer_id: str, *, may_be_frozen: bool, reason: str = "it stopped beating") -> list[str]:
+def let_go(tx: Tx, caller: Caller, peer_id: str, *, may_be_frozen: bool, reason: str) -> list[str]:
     """A departing peer's locks: free, or closed where its process may be frozen in the middle of an edit. Answers the paths."""
     rows = tx.all("SELECT * FROM locks WHERE peer_id = ? AND (state = 'held' OR ?) ORDER BY token", (peer_id, int(not may_be_frozen)))
-    for row in tx.all("SELECT * FROM lock_queue WHERE peer_id = ?", (peer_id,)):
-        tx.run("DELETE FROM lock_queue WHERE id = ?", (row["id"],))
-        if row["offered_at"] is not None:
-            _tell_next(tx, row["reach"], row["file_path"])
+    _leave_queue(tx, tx.all("SELECT * FROM lock_queue WHERE peer_id = ? ORDER BY id", (peer_id,)))
     _remember_lost(tx, [row for row in rows if row["state"] == "held"], reason)
     if not may_be_frozen:
         _remove(tx, caller, rows)
@@ -220,23 +254,60 @@ def renew_tokens(tx: Tx, caller: Caller, peer_id: str) -> int:
     return len(rows)
 
 
-def take_back(tx: Tx, caller: Caller, old: str) -> list[str]:
-    """What `old` lost by departing (not what was taken from it) and nobody holds now becomes the caller's, with new tokens. Answers the paths."""
+def take_back(tx: Tx, caller: Caller) -> list[str]:
+    """What the caller itself lost and nobody locked since is its own again, with new tokens. Answers the paths.
+
+    The rest stays lost, until it asks.
+    """
+    for row in tx.all("SELECT * FROM locks WHERE peer_id = ? AND state = 'closed' ORDER BY token", (caller.id,)):
+        _remove(tx, caller, [row], tell=False)
     taken = []
-    for row in tx.all("SELECT * FROM lost_locks WHERE peer_id = ? ORDER BY token", (old,)):
-        closed_one = tx.one("SELECT * FROM locks WHERE file_path = ? AND peer_id = ? AND state = 'closed'", (row["file_path"], old))
-        if closed_one is not None:
-            _remove(tx, caller, [closed_one], tell=False)
-        tx.run("DELETE FROM lost_locks WHERE peer_id = ? AND file_path = ?", (old, row["file_path"]))
-        if not row["reason"].startswith(TAKEN_AWAY) and _in_the_way(tx, caller.id, row["reach"], row["file_path"], "exclusive") is None:
-            acquire(tx, caller, file_path=row["file_path"], kind=row["reach"])
+    rest = tx.all("SELECT * FROM lost_locks WHERE peer_id = ? ORDER BY token", (caller.id,))
+    for row in rest:
+        if not row["taken_by"] and _why_not(tx, caller.id, row["reach"], row["file_path"], row["mode"]) is None:
+            _grant(tx, caller, row["reach"], row["file_path"], row["mode"])
             taken.append(row["file_path"])
+    for row in rest:
+        if row["file_path"] not in taken:
+            _tell_next(tx, row["reach"], row["file_path"])
+    return taken
+
+
+def take_over(tx: Tx, caller: Caller, old: str) -> list[str]:
+    """What `old` still has passes to the caller, before all who wait; what it lost and nobody locked since, where it is free. Answers the paths.
+
+    All of it gets new tokens, and is lost to `old` for good.
+    """
+    _leave_queue(tx, tx.all("SELECT * FROM lock_queue WHERE peer_id = ? ORDER BY id", (old,)))
+    rows = tx.all("SELECT * FROM locks WHERE peer_id = ? ORDER BY token", (old,))
+    kept = {row["file_path"] for row in rows}
+    lost = tx.all("SELECT * FROM lost_locks WHERE peer_id = ? AND taken_by = '' ORDER BY token", (old,))
+    lost = [row for row in lost if row["file_path"] not in kept]
+    _remember_lost(tx, rows, f"adopted by {caller.id}", taken_by=caller.id)
+    _remove(tx, caller, rows, tell=False)
+    taken = []
+    for row in [*rows, *lost]:
+        kind, path, mode = row["reach"], row["file_path"], row["mode"]
+        against = _in_the_way(tx, caller.id, kind, path, mode) if path in kept else _why_not(tx, caller.id, kind, path, mode)
+        tx.run("UPDATE lost_locks SET taken_by = ?, reason = ? WHERE peer_id = ? AND file_path = ?", (caller.id, f"adopted by {caller.id}", old, path))
+        if against is not None:
+            _tell_next(tx, kind, path)
+        elif not _has_as_much(tx, caller.id, kind, path, mode):
+            _grant(tx, caller, kind, path, mode)
+            taken.append(path)
     return taken
 
 
 def forget_lost(tx: Tx, before: float) -> None:
     """What was lost before that time is old news."""
+    for row in tx.all("SELECT DISTINCT peer_id FROM lost_locks WHERE lost_at < ?", (before,)):
+        tx.after("flag", row["peer_id"])
     tx.run("DELETE FROM lost_locks WHERE lost_at < ?", (before,))
+
+
+def forget_peer(tx: Tx, peer_id: str) -> None:
+    """What an id that is forgotten lost is not its next owner's."""
+    tx.run("DELETE FROM lost_locks WHERE peer_id = ?", (peer_id,))
 
 
 def lost_to(tx: Tx, peer_id: str, kind: str, file_path: str) -> Any | None:
@@ -265,16 +336,92 @@ def _refresh(tx: Tx, caller: Caller, row: Any, ttl_s: int | None, reason: str | 
     }  # fmt: skip
 
 
+def _grant(tx: Tx, caller: Caller, kind: str, file_path: str, mode: str, *, ttl_s: int | None = None, reason: str = "",
+           task_id: int | None = None, turn: bool = False) -> dict[str, Any]:  # fmt: skip
+    """A new token, whatever stood there before; the caller has made sure that it may."""
+    before = tx.one("SELECT * FROM locks WHERE file_path = ? AND peer_id = ?", (file_path, caller.id))
+    token = peers.next_token(tx)
+    tx.run(
+        "INSERT INTO locks (file_path, peer_id, token, state, mode, reach, term_s, reason, task_id, workspace, locked_at, turn)"
+        " VALUES (?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (file_path, peer_id) DO UPDATE SET token = excluded.token, state = 'held', mode = excluded.mode, reach = excluded.reach,"
+        " term_s = excluded.term_s, reason = excluded.reason, task_id = excluded.task_id, workspace = excluded.workspace,"
+        " locked_at = excluded.locked_at, turn = excluded.turn",
+        (file_path, caller.id, token, mode, kind, ttl_s, reason, task_id, caller.workspace, tx.at, int(turn)),
+    )
+    events.record(tx, caller, "lock", [(file_path, caller.id)])
+    if before is not None:
+        tx.after("ended", str(before["token"]))
+    tx.after("granted", str(token))
+    tx.after("locks", caller.workspace)
+    _settle_losses(tx, caller.id, kind, file_path)
+    _leave_queue(tx, [
+        row for row in tx.all("SELECT * FROM lock_queue WHERE peer_id = ? ORDER BY id", (caller.id,))
+        if reach.covers(kind, file_path, row["reach"], row["file_path"]) and (mode == "exclusive" or row["mode"] == "shared" or row["file_path"] == file_path)
+    ])  # fmt: skip
+    if before is not None:  # less than before, perhaps: who waits may now go along
+        _tell_next(tx, before["reach"], file_path)
+    return {"ok": True, "file_path": file_path, "token": token, "locked_at": tx.at, "reach": kind, "mode": mode}
+
+
+def _settle_losses(tx: Tx, holder: str, kind: str, file_path: str) -> None:
+    """A new grant: what its holder had lost there it has again; what others had lost there is not as they left it."""
+    for row in tx.all("SELECT * FROM lost_locks"):
+        if row["peer_id"] == holder:
+            if reach.covers(kind, file_path, row["reach"], row["file_path"]):
+                tx.run("DELETE FROM lost_locks WHERE peer_id = ? AND file_path = ?", (holder, row["file_path"]))
+        elif not row["taken_by"] and reach.overlap(kind, file_path, row["reach"], row["file_path"]):
+            tx.run("UPDATE lost_locks SET taken_by = ? WHERE peer_id = ? AND file_path = ?", (holder, row["peer_id"], row["file_path"]))
+
+
+def _why_not(tx: Tx, peer_id: str, kind: str, file_path: str, mode: str) -> Conflict | None:
+    """Why the peer may not have this now: held, closed, kept for another, or waited for by another before it. None: it may."""
+    against = _in_the_way(tx, peer_id, kind, file_path, mode)
+    if against is not None:
+        return _held(against, kind, file_path)
+    first = _first_in_line(tx, peer_id, kind, file_path, mode)
+    if first is None:
+        return None
+    return _kept(first) if first["offered_at"] is not None else _waited_for(first, file_path)
+
+
+def _goes_with(mode: str, other: Any) -> bool:
+    return bool(mode == "shared" and other["mode"] == "shared")
+
+
 def _in_the_way(tx: Tx, peer_id: str, kind: str, file_path: str, mode: str) -> Any | None:
     """The newest lock of another peer that overlaps and does not go together with `mode`."""
     for row in _near(tx, kind, file_path):
-        if row["peer_id"] != peer_id and not (mode == "shared" and row["mode"] == "shared" and row["state"] == "held"):
+        if row["peer_id"] != peer_id and not (_goes_with(mode, row) and row["state"] == "held"):
             return row
     return None
 
 
-def _covered(tx: Tx, peer_id: str, kind: str, file_path: str) -> bool:
-    return any(row["peer_id"] == peer_id and row["state"] == "held" for row in _near(tx, kind, file_path))
+def _first_in_line(tx: Tx, peer_id: str, kind: str, file_path: str, mode: str) -> Any | None:
+    """Another who waits for the same: told that it is its turn, or there before the peer (which is in line itself, or comes now)."""
+    rows = tx.all("SELECT * FROM lock_queue ORDER BY id")
+    own = next((row["id"] for row in rows if row["peer_id"] == peer_id and row["file_path"] == file_path), None)
+    for row in rows:
+        if row["peer_id"] == peer_id or _goes_with(mode, row) or not reach.overlap(kind, file_path, row["reach"], row["file_path"]):
+            continue
+        if row["offered_at"] is not None:
+            return row
+        if (own is None or row["id"] < own) and not _waits_for(tx, row, peer_id):
+            return row
+    return None
+
+
+def _waits_for(tx: Tx, waiter: Any, peer_id: str) -> bool:
+    """Is it (also) this peer's lock that the waiter waits for?"""
+    return any(
+        row["peer_id"] == peer_id and not _goes_with(waiter["mode"], row) for row in _near(tx, waiter["reach"], waiter["file_path"])
+    )
+
+
+def _has_as_much(tx: Tx, peer_id: str, kind: str, file_path: str, mode: str) -> bool:
+    """Does the peer hold as much at just this path?"""
+    row = tx.one("SELECT * FROM locks WHERE file_path = ? AND peer_id = ? AND state = 'held'", (file_path, peer_id))
+    return row is not None and row["reach"] == kind and mode in ("shared", row["mode"])
 
 
 def _near(tx: Tx, kind: str, file_path: str) -> list[Any]:
@@ -287,26 +434,53 @@ def _near(tx: Tx, kind: str, file_path: str) -> list[Any]:
     return [row for row in rows if reach.overlap(kind, file_path, row["reach"], row["file_path"])]
 
 
-def _kept_for_another(tx: Tx, peer_id: str, kind: str, file_path: str, mode: str) -> Any | None:
-    """The first of a queue that was told it is free, when that is somebody else and theirs does not go with ours."""
-    for row in tx.all("SELECT * FROM lock_queue WHERE offered_at IS NOT NULL AND peer_id <> ? ORDER BY id", (peer_id,)):
-        if not (mode == "shared" and row["mode"] == "shared") and reach.overlap(kind, file_path, row["reach"], row["file_path"]):
-            return row
-    return None
+def _must_not_wait_in_a_circle(tx: Tx, peer_id: str, kind: str, file_path: str, mode: str) -> None:
+    """Conflict (deadlock) where a holder waits, over any number of others, for what this peer holds."""
+    waiting = [(row["peer_id"], row) for row in in_the_way(tx, peer_id, kind, file_path) if not _goes_with(mode, row)]
+    seen: set[str] = set()
+    while waiting:
+        holder, lock = waiting.pop()
+        if holder in seen:
+            continue
+        seen.add(holder)
+        for wanted in tx.all("SELECT * FROM lock_queue WHERE peer_id = ? AND offered_at IS NULL ORDER BY id", (holder,)):
+            for row in in_the_way(tx, holder, wanted["reach"], wanted["file_path"]):
+                if _goes_with(wanted["mode"], row):
+                    continue
+                if row["peer_id"] == peer_id:
+                    raise Conflict(
+                        f"{holder} holds {lock['file_path']} and waits for {wanted['file_path']}, where you hold {row['file_path']}: you would wait for each other",
+                        code="deadlock", holder=holder, hint=f"unlock_file {json.dumps(row['file_path'])} first, or send_message to {holder}",
+                    )  # fmt: skip
+                waiting.append((row["peer_id"], row))
 
 
 def _stand_in_line(tx: Tx, caller: Caller, kind: str, file_path: str, mode: str, reason: str | None, task_id: int | None) -> int:
-    tx.run(
-        "INSERT OR IGNORE INTO lock_queue (file_path, reach, mode, peer_id, task_id, reason, workspace, queued_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (file_path, kind, mode, caller.id, task_id, reason or "", caller.workspace, tx.at),
-    )
-    events.note(tx, caller, "lock_queued", [file_path])
+    """The place in line. Asking again keeps it; for something else than before, it is no longer this one's turn."""
+    before = tx.one("SELECT * FROM lock_queue WHERE file_path = ? AND peer_id = ?", (file_path, caller.id))
+    if before is None:
+        tx.run(
+            "INSERT INTO lock_queue (file_path, reach, mode, peer_id, task_id, reason, workspace, queued_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (file_path, kind, mode, caller.id, task_id, reason or "", caller.workspace, tx.at),
+        )
+        events.note(tx, caller, "lock_queued", [file_path])
+    elif (before["reach"], before["mode"]) != (kind, mode):
+        tx.run("UPDATE lock_queue SET reach = ?, mode = ?, offered_at = NULL WHERE id = ?", (kind, mode, before["id"]))
+        _tell_next(tx, before["reach"], file_path)
     place = 0
     for row in tx.all("SELECT * FROM lock_queue ORDER BY id"):
         place += int(reach.overlap(kind, file_path, row["reach"], row["file_path"]))
         if row["peer_id"] == caller.id and row["file_path"] == file_path:
             break
     return place
+
+
+def _leave_queue(tx: Tx, rows: list[Any]) -> None:
+    """These wait no longer; whoever waited behind them may go on."""
+    for row in rows:
+        tx.run("DELETE FROM lock_queue WHERE id = ?", (row["id"],))
+    for row in rows:
+        _tell_next(tx, row["reach"], row["file_path"])
 
 
 def _remove(tx: Tx, caller: Caller, rows: list[Any], *, tell: bool = True) -> None:
@@ -323,48 +497,51 @@ def _remove(tx: Tx, caller: Caller, rows: list[Any], *, tell: bool = True) -> No
 def _tell_next(tx: Tx, kind: str, file_path: str) -> None:
     """Whoever waits for something that overlaps and is free now: the first of them (and, shared, those who go along) is told."""
     for row in tx.all("SELECT * FROM lock_queue WHERE offered_at IS NULL ORDER BY id"):
-        if not reach.overlap(kind, file_path, row["reach"], row["file_path"]):
-            continue
-        if _in_the_way(tx, row["peer_id"], row["reach"], row["file_path"], row["mode"]) is not None:
-            continue
-        if _kept_for_another(tx, row["peer_id"], row["reach"], row["file_path"], row["mode"]) is not None:
-            continue
+        if reach.overlap(kind, file_path, row["reach"], row["file_path"]):
+            _tell_if_free(tx, row)
+
+
+def _is_free_for(tx: Tx, row: Any) -> bool:
+    return _why_not(tx, row["peer_id"], row["reach"], row["file_path"], row["mode"]) is None
+
+
+def _tell_if_free(tx: Tx, row: Any) -> None:
+    if _is_free_for(tx, row):
         tx.run("UPDATE lock_queue SET offered_at = ? WHERE id = ?", (tx.at, row["id"]))
         tx.after("kept", str(row["id"]))
+        call = _call(_written(row), shared=row["mode"] == "shared")
         messages.tell(
-            tx, row["peer_id"], "alert",
-            f'{row["file_path"]} is free now and kept for you for {int(KEPT_S)} s: call lock_file {{"file_path": "{row["file_path"]}"}}',
-            workspace=row["workspace"],
-        )  # fmt: skip
+            tx, row["peer_id"], "alert", f"{row['file_path']} is free now and kept for you for {int(KEPT_S)} s: {call}", workspace=row["workspace"]
+        )
 
 
-def _remember_lost(tx: Tx, rows: list[Any], reason: str) -> None:
+def _remember_lost(tx: Tx, rows: list[Any], reason: str, taken_by: str = "") -> None:
     for row in rows:
         tx.run(
-            "INSERT OR REPLACE INTO lost_locks (peer_id, file_path, reach, token, reason, lost_at) VALUES (?, ?, ?, ?, ?, ?)",
-            (row["peer_id"], row["file_path"], row["reach"], row["token"], reason, tx.at),
+            "INSERT OR REPLACE INTO lost_locks (peer_id, file_path, reach, mode, token, reason, taken_by, lost_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (row["peer_id"], row["file_path"], row["reach"], row["mode"], row["token"], reason, taken_by, tx.at),
         )
+        tx.after("lost", row["peer_id"], row["file_path"])
         tx.after("flag", row["peer_id"])
 
 
-def _held(row: Any, file_path: str) -> Conflict:
-    where = "file" if row["file_path"] == file_path else f"{file_path} is inside {row['file_path']}, which is"
+def _held(row: Any, kind: str, file_path: str) -> Conflict:
+    where = "file" if row["file_path"] == file_path else f"{file_path} and {row['file_path']} overlap, which is"
+    if row["file_path"] != file_path and reach.covers(row["reach"], row["file_path"], kind, file_path):
+        where = f"{file_path} is inside {row['file_path']}, which is"
     if row["state"] == "closed":
         return Conflict(
             f"{where} closed: {row['peer_id']} lost its lock and may be in the middle of an edit; free in at most {int(CLOSED_S)} s",
             code="lock_closed", holder=row["peer_id"], since=row["locked_at"], hint="try again in half a minute",
         )  # fmt: skip
-    about = (f" for task #{row['task_id']}" if row["task_id"] else "") + (f": {row['reason']}" if row["reason"] else "")
+    about = (f" for task #{row['task_id']}" if row["task_id"] else "") + (f": {one_line(row['reason'], 200)}" if row["reason"] else "")
     until = f"until {row['term_s']} s after its last beat" if row["term_s"] else "as long as it is alive"
+    shared = ", shared" if row["mode"] == "shared" else ""
     return Conflict(
-        f"{where} locked by {row['peer_id']} since {_clock(row['locked_at'])}{about} ({until})",
+        f"{where} locked by {row['peer_id']} since {_clock(row['locked_at'])}{about} ({until}{shared})",
         code="locked", holder=row["peer_id"], since=row["locked_at"], task_id=row["task_id"],
-        hint=f'lock_file {{"file_path": "{file_path}", "queue": true}} to be told when it is free, or send_message to {row["peer_id"]}',
+        hint=f"{_call(file_path, queue=True)} to be told when it is free, or send_message to {row['peer_id']}",
     )  # fmt: skip
-
-
-def _stale(token: int, file_path: str, why: str) -> Conflict:
-    return Conflict(f"token {token} for {file_path} is stale: {why}", code="stale_token", hint="lock_file again tells your token")
 
 
 def _kept(row: Any) -> Conflict:
@@ -374,7 +551,29 @@ def _kept(row: Any) -> Conflict:
     )  # fmt: skip
 
 
+def _waited_for(row: Any, file_path: str) -> Conflict:
+    return Conflict(
+        f"{row['peer_id']} waits for {row['file_path']} since {_clock(row['queued_at'])} and comes first",
+        code="waited_for", holder=row["peer_id"], hint=f"{_call(file_path, queue=True)} stands in line",
+    )  # fmt: skip
+
+
+def _how_lost(lost: Any) -> str:
+    return f"your lock on {lost['file_path']} (token {lost['token']}) was lost at {_clock(lost['lost_at'])}: {lost['reason']}"
+
+
+def _call(file_path: str, **more: bool) -> str:
+    """The call that asks for it, as a session would write it."""
+    said = {"file_path": file_path, **{name: value for name, value in more.items() if value}}
+    return f"lock_file {json.dumps(said, ensure_ascii=False)}"
+
+
+def _written(row: Any) -> str:
+    """The path as it is asked for: with the slash that makes it a directory."""
+    return row["file_path"] + "/" if row["reach"] == "dir" and not row["file_path"].endswith("/") else str(row["file_path"])
+
+
+
+
 def _clock(at: float) -> str:
     return time.strftime("%H:%M", time.localtime(at))
-
-

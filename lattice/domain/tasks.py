@@ -422,7 +422,11 @@ def _waits_for(tx: Tx, task_id: int, other: int) -> bool:
 
 
 def _claim_left_by(tx: Tx, caller: Caller, peer_id: str) -> list[int]:
-    rows = tx.all("SELECT id, note FROM tasks WHERE status = 'pending' AND n_open = 0 AND reserved_for IS NULL AND attempts > 0 ORDER BY id")
+    rows = tx.all(
+        "SELECT id, note FROM tasks WHERE status = 'pending' AND n_open = 0 AND reserved_for IS NULL AND attempts > 0"
+        " AND (? OR workspace = ?) ORDER BY id",
+        (int(caller.is_person), caller.workspace),
+    )
     left = [row["id"] for row in rows if row["note"].startswith(f"{peer_id} departed (")]
     if left and peers.over_budget(tx, caller.id) is None:
         for task_id in left:

@@ -133,7 +133,8 @@ class Machine:
                 assert tokens_now[number] > task.token, "the old process's token is stale"
                 task.token = tokens_now[number]
         for path in self.model.lost.pop(id, set()):
-            self.model.locks.setdefault(path, id)
+            if path not in self.model.locks:
+                self.hold(path, id)
         self.model.newest_token = max([self.model.newest_token, *tokens_now.values(), *self.rows("SELECT token FROM locks")])
         for number in self.rows("SELECT message_id FROM deliveries WHERE recipient = ? AND state = 'queued' ORDER BY message_id", id):
             if (id, number) in self.given_up:
@@ -232,11 +233,14 @@ class Machine:
         who, path = self.peer(a), PATHS[b % len(PATHS)]
         holder = self.model.locks.get(path)
         said = self.expect(True if holder in (None, who) else 409, who, "/lock", {"file_path": path})
-        if holder in (None, who):
-            self.model.lost.get(who, set()).discard(path)
         if holder is None:
             self.grant(said["token"])
-            self.model.locks[path] = who
+            self.hold(path, who)
+
+    def hold(self, path: str, who: str) -> None:
+        self.model.locks[path] = who
+        for lost in self.model.lost.values():
+            lost.discard(path)  # whoever lost it before does not find it as it was
 
     def unlock(self, a: int, b: int, c: int) -> None:
         who, path = self.peer(a), PATHS[b % len(PATHS)]
@@ -244,6 +248,7 @@ class Machine:
         self.expect(True if allowed else 403, who, "/unlock", {"file_path": path})
         if allowed:
             self.model.locks.pop(path, None)
+            self.model.lost.get(who, set()).discard(path)  # it says that it is done with it
 
     def remember(self, a: int, b: int, c: int) -> None:
         who, key = self.peer(a), KEYS[b % len(KEYS)]

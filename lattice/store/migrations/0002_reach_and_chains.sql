@@ -22,8 +22,10 @@ CREATE TABLE lost_locks (
     peer_id   TEXT NOT NULL,
     file_path TEXT NOT NULL,
     reach     TEXT NOT NULL,
+    mode      TEXT NOT NULL,
     token     INTEGER NOT NULL,
     reason    TEXT NOT NULL,
+    taken_by  TEXT NOT NULL,
     lost_at   REAL NOT NULL,
     PRIMARY KEY (peer_id, file_path)
 ) WITHOUT ROWID;

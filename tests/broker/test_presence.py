@@ -287,7 +287,9 @@ class TheRegister(unittest.TestCase):
         presence.heard("w1", 0.0, 0.0, 3.0)
         presence.granted(7, 0.0)
         presence.closed(8, 0.0)
+        presence.granted(9, 0.0)  # to one that is not heard at all
         presence.forgive(1000.0)
+        self.assertFalse(presence.has_lapsed(9, "w2", 10, 1010.0))
         self.assertEqual([], presence.late(1015.0))
         self.assertEqual(["w1"], presence.late(1015.1))
         self.assertFalse(presence.has_lapsed(7, "w1", 10, 1010.0))

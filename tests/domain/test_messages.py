@@ -101,6 +101,7 @@ class Taking(OfMail):
         self.assertEqual(0, self.house.post("w3", "/inbox/ack", receipts=[receipt])["acknowledged"])
         self.assertEqual(0, self.house.post("w3", "/inbox/return", receipts=[receipt])["returned"])
         self.assertEqual("offered", self.house.state(sent, "w2"))
+        self.assertEqual(1, self.house.post("w2", "/inbox/ack", receipts=[receipt])["acknowledged"])
 
     def test_queued_then_offered_then_read_then_acted(self) -> None:
         sent = self.house.send("w1", "w2", category="question")["message_id"]

@@ -17,26 +17,28 @@ if TYPE_CHECKING:
 
 _GLOBAL_VALUES = ("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path", "--config-env", "--super-prefix", "--attr-source")
 _READS = frozenset((
-    "status", "diff", "log", "show", "blame", "annotate", "rev-parse", "rev-list", "ls-files", "ls-tree", "ls-remote", "cat-file", "describe",
-    "shortlog", "grep", "merge-base", "merge-tree", "name-rev", "diff-tree", "diff-index", "diff-files", "for-each-ref", "show-ref", "var",
-    "count-objects", "cherry", "range-diff", "whatchanged", "check-ignore", "check-attr", "check-ref-format", "verify-commit", "verify-tag",
+    "status", "diff", "log", "show", "blame", "annotate", "rev-parse", "rev-list", "ls-files", "ls-tree", "ls-remote", "cat-file",
+    "describe", "shortlog", "grep", "merge-base", "merge-tree", "name-rev", "diff-tree", "diff-index", "diff-files", "for-each-ref",
+    "show-ref", "var", "count-objects", "cherry", "range-diff", "whatchanged", "check-ignore", "check-attr", "check-ref-format",
+    "verify-commit", "verify-tag",
     "fsck", "version", "help", "show-branch", "get-tar-commit-id", "hash-object", "patch-id", "stripspace", "interpret-trailers",
 ))  # fmt: skip
 # These write git's own folder and no file of the tree.
 _PASSES = frozenset((
     "add", "stage", "commit", "push", "fetch", "remote", "tag", "branch", "config", "notes", "gc", "prune", "repack", "pack-refs", "init",
     "reflog", "update-index", "update-ref", "symbolic-ref", "maintenance", "rerere", "replace", "commit-tree", "write-tree", "mktree",
-    "credential", "send-email", "request-pull", "worktree", "submodule", "commit-graph", "multi-pack-index", "pack-objects", "unpack-objects",
-    "fast-export", "fetch-pack", "send-pack", "daemon", "lfs", "bundle", "archive",
+    "credential", "send-email", "request-pull", "worktree", "submodule", "commit-graph", "multi-pack-index", "pack-objects",
+    "unpack-objects", "fast-export", "fetch-pack", "send-pack", "daemon", "lfs", "bundle", "archive",
 ))  # fmt: skip
 _TREE = frozenset((
-    "rebase", "merge", "pull", "am", "cherry-pick", "revert", "filter-branch", "filter-repo", "sparse-checkout", "checkout-index", "subtree",
+    "rebase", "merge", "pull", "am", "cherry-pick", "revert", "filter-branch", "filter-repo", "sparse-checkout", "checkout-index",
+    "subtree",
 ))  # fmt: skip
 
 
 def git(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | None:
     """`git …`: follows -C and --work-tree, then does as the subcommand's row says."""
-    cwd, tree, at = place.cwd, "", 0
+    tree, at = "", 0
     values = place.settings.get("GIT_WORK_TREE")
     if values:
         tree = values[0]
@@ -50,9 +52,8 @@ def git(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | None
             value = arguments[at] if at < len(arguments) else ""
             at += 1
         if option == "-C":
-            found = walk.path(value, place)
             place = place.fork()
-            place.cwd = cwd = found[1] if found and found[0] == "file" else None
+            walk.enter(value, place)
         elif option == "--work-tree":
             tree = value
         elif option == "-c" and value.startswith("alias.") and "=!" in value:
@@ -63,10 +64,9 @@ def git(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | None
     verb = plain(arguments[at])
     rest = arguments[at + 1 :]
     if tree:
-        found = walk.path(tree, place)
         place = place.fork()
-        place.cwd = cwd = found[1] if found and found[0] == "file" else None
-    act = _Act(walk, place, walk.root(cwd), f"git {verb}")
+        walk.enter(tree, place)
+    act = _Act(walk, place, walk.root(place.cwd), f"git {verb}")
     special = _SPECIAL.get(verb)
     if special is not None:
         return special(act, rest)
@@ -298,7 +298,7 @@ def _apply(act: _Act, rest: Fields) -> None:
 
 def _clone(act: _Act, rest: Fields) -> None:
     act.walk.acts()
-    _, operands = options(rest, "bocuj", ("--branch", "--depth", "--origin", "--config", "--reference", "--separate-git-dir", "--filter", "--jobs"))
+    _, operands = options(rest, "bocuj", ("--branch", "--depth", "--origin", "--config", "--reference", "--filter", "--jobs"))
     if len(operands) > 1:
         act.walk.write(operands[1], act.how, act.place, "some")
     elif operands and base(operands[0]).removesuffix(".git"):

@@ -234,7 +234,7 @@ class Parser:
         word = self._word()
         self._gap()
         self._take("in")
-        bodies = []
+        bodies: list[Items] = []
         while True:
             self._gap()
             if self._reserved() == "esac":
@@ -325,7 +325,7 @@ class Parser:
                     assignments.append((match.group(1), self._value()))
                     continue
             words.append(self._word())
-            declares = declares or (len(words) == 1 and words[0] in _DECLARE)
+            declares = declares or (len(words) == 1 and isinstance(words[0], str) and words[0] in _DECLARE)
         if not (assignments or words or redirections):
             raise Unreadable("no command")
         return ("simple", assignments, words, redirections)
@@ -345,7 +345,7 @@ class Parser:
         return values
 
     def _redirections(self) -> list[list[Any]]:
-        found = []
+        found: list[list[Any]] = []
         while True:
             self._blank()
             match = _REDIRECT.match(self.text, self.at)
@@ -597,7 +597,7 @@ class Parser:
 
     def _escaped(self) -> str:
         """The inside of `$'…'`."""
-        out = []
+        out: list[str] = []
         while self.at < self.end:
             sign = self.text[self.at]
             self.at += 1

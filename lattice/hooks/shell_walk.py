@@ -199,6 +199,16 @@ class Walk:
             at = above
         return directory
 
+    def enter(self, field: str, place: Place) -> None:
+        """The place moves to the directory that a field names; to nowhere when that cannot be told."""
+        found = self.path(field, place)
+        place.cwd = found[1] if found and found[0] == "file" else None
+
+    def beware(self, arguments: Fields) -> None:
+        """A variable without quotes could be an option that makes a reader write."""
+        if any(argument.startswith(UNREAD) for argument in arguments):
+            self.cannot_tell()
+
     # nodes
 
     def items(self, items: Items, place: Place) -> Fields | None:
@@ -348,7 +358,8 @@ class Walk:
                 name = name.rpartition("/")[2]
             program = self.programs.get(name) or self.programs.get(name.lower().removesuffix(".exe"))
             if program is None:
-                self.cannot_tell()
+                if fields[1:] not in (["--version"], ["--help"]):
+                    self.cannot_tell()
                 return None
             return program(self, name, fields[1:], place)
         finally:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 
 from lattice import reach
-from lattice.errors import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,29 +24,23 @@ MAX_TOLD = 100
 _NEVER = (".git", "node_modules", "__pycache__", ".venv")
 
 
-def look(hook: Hook, held: list[dict[str, Any]], command: str) -> None:
-    """Before the command."""
-    places = [[str(one["kind"]), str(one["file_path"])] for one in held if one.get("holder")]
+def look(hook: Hook, held: list[tuple[str, str, str]], command: str) -> None:
+    """Before the command. `held`: (kind, path, holder)."""
+    places = [[kind, path] for kind, path, _ in held]
     if places:
         state = states(places, hook.cwd)
         hook.traces.keep("watch", hook.text("tool_use_id"), {"places": places, "states": state, "cwd": hook.cwd, "command": command[:2000]})
 
 
-def compare(hook: Hook) -> str:
-    """After it: what to tell the model, "" when nothing was looked at or nothing changed."""
+def compare(hook: Hook) -> None:
+    """After it. What it changed the session hears as mail, as the holder does. Refusal."""
     before = hook.traces.take("watch", hook.text("tool_use_id"))
     if not isinstance(before, dict):
-        return ""
+        return
     then, now = before["states"], states(before["places"], before["cwd"])
     changed = sorted(path for path in {*then, *now} if then.get(path) != now.get(path))
-    if not changed:
-        return ""
-    try:
-        answer = hook.call("POST", "/guard/breach", {"paths": changed[:MAX_TOLD], "base": before["cwd"], "command": before["command"]})
-    except Refusal:
-        return ""
-    told = [f"{', '.join(one['paths'][:5])} (held by {one['holder']})" for one in answer.get("breaches", ())]
-    return f"c2-lattice: your command changed what others hold: {'; '.join(told)}. They were told. Put it back, or tell them why." if told else ""
+    if changed:
+        hook.call("POST", "/guard/breach", {"paths": changed[:MAX_TOLD], "base": before["cwd"], "command": before["command"]})
 
 
 def states(places: list[list[str]], cwd: str) -> dict[str, list[int]]:

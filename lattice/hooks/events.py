@@ -1,7 +1,7 @@
 """The events of a coding client, and what we do at each.
 
     SessionStart       the capsule: what the session must know to go on
-    UserPromptSubmit   mail; and from now on what it sends is the person's doing, not an answer to mail
+    UserPromptSubmit   mail; and from now on what it sends is the person's doing, not an answer to mail (but see `prompt`)
     PreToolUse         may this file be changed, this command be run (guard)
     PostToolUse        mail; proof that a call's result was taken; what a command changed after all (after)
     Stop               urgent mail keeps a finishing session going, once; locks of the turn are given back
@@ -101,9 +101,7 @@ def main(arguments: list[str]) -> int:
     try:
         return _run(event, environ)
     except Exception as error:  # a hook's door: whatever is wrong with us, the session's work goes on
-        from lattice.agent import log
-
-        log.write(environ.get("C2_LATTICE_HOME") or os.path.expanduser("~/.c2-lattice"), f"hook {event}", error)
+        _failed(event, environ, error)
         return 0
 
 
@@ -136,6 +134,15 @@ def say(answer: dict[str, object]) -> None:
         data = data[os.write(1, data) :]
 
 
+def _failed(event: str, environ: Mapping[str, str], error: Exception) -> None:
+    from lattice.agent import log
+
+    home = environ.get("C2_LATTICE_HOME") or os.path.expanduser("~/.c2-lattice")
+    log.write(home, f"hook {event}", error)
+    if traces.Traces(home, session.client_pid(environ)).once("failed"):
+        say({"systemMessage": f"c2-lattice: a hook failed ({error}); work goes on. {os.path.join(home, 'session.log')} says more. (Said once.)"})
+
+
 def _input() -> str:
     """What the client says on stdin: JSON, and nothing from a person's terminal."""
     if sys.stdin is None or sys.stdin.isatty():
@@ -144,12 +151,12 @@ def _input() -> str:
 
 
 def _without_broker(hook: Hook, refusal: Refusal) -> dict[str, object]:
-    """The work goes on. That locks are not looked at and mail waits is said to the person, once."""
-    if refusal.code not in _WAY_FAILED or not hook.traces.once("no_broker"):
+    """The work goes on. Why locks are not looked at is said to the person, once; not where the session never was a peer."""
+    if refusal.code == "no_session" or not hook.traces.once("without"):
         return {}
+    what = refusal.message.rstrip(".")
     return {
-        "systemMessage": f"c2-lattice: {refusal.message}. Work goes on; edits are not checked against other sessions' locks and mail waits."
-        " (said once in this session)"
+        "systemMessage": f"c2-lattice: {what}. Work goes on; edits are not checked against other sessions' locks, and mail waits. (Said once.)"
     }
 
 
@@ -160,9 +167,10 @@ def session_start(hook: Hook) -> dict[str, object]:
     if hook.text("source") in ("startup", ""):
         hook.traces.begin()
     give_up = time.monotonic() + ENROLS_WITHIN_S
-    while hook.session is None and time.monotonic() < give_up:
+    while (hook.session is None or not hook.session.runs) and time.monotonic() < give_up:
+        hook.forget()
         time.sleep(0.05)
-    if hook.session is None:
+    if hook.session is None or not hook.session.runs:
         return hook.to_model("c2-lattice: you have no peer id yet; it comes with your first call of a c2-lattice tool.")
     hook.until = time.monotonic() + CALLS_S
     answer = ask(hook, 0, source=hook.text("source")[:40])
@@ -171,7 +179,11 @@ def session_start(hook: Hook) -> dict[str, object]:
 
 
 def prompt(hook: Hook) -> dict[str, object]:
-    text = mail(hook, ask(hook, OF_ONE_PROMPT))
+    import re  # here: an edit does without
+
+    # The notice of the session's own server comes as a prompt too, and is no word of the person's.
+    is_ours = re.fullmatch(r"c2-lattice: [^\n]*\[notice \d+\]\s*", hook.text("prompt")) is not None
+    text = mail(hook, ask(hook, OF_ONE_PROMPT, **({"event": "Wake"} if is_ours else {})))
     return hook.to_model(text) if text else {}
 
 
@@ -182,20 +194,13 @@ def before_tool(hook: Hook) -> dict[str, object]:
 
 
 def after_tool(hook: Hook) -> dict[str, object]:
-    changed = ""
     if hook.text("tool_name") == "Bash":
         from lattice.hooks import after
 
-        changed = after.compare(hook)
+        after.compare(hook)
     took_mail = hook.text("tool_name").endswith("c2-lattice__check_messages")
-    try:
-        text = mail(hook, ask(hook, 0 if took_mail else OF_ONE_TOOL, tool_use_id=hook.text("tool_use_id")[:200]))
-    except Refusal:
-        if not changed:
-            raise
-        text = ""
-    told = "\n\n".join(part for part in (changed, text) if part)
-    return hook.to_model(told) if told else {}
+    text = mail(hook, ask(hook, 0 if took_mail else OF_ONE_TOOL, tool_use_id=hook.text("tool_use_id")[:200]))
+    return hook.to_model(text) if text else {}
 
 
 def stop(hook: Hook) -> dict[str, object]:
@@ -260,9 +265,8 @@ def ask(hook: Hook, max: int, **said: object) -> dict[str, Any]:  # noqa: A002 t
     instead: it answers the same mail, and this hook says it. That this hook ran is then told afterwards, since it
     proves that what was handed in before was seen.
     """
-    body: dict[str, object] = {
-        "event": hook.event, "session": hook.text("session_id")[:100], "max": max, "idempotency_key": os.urandom(16).hex(), **said,
-    }  # fmt: skip
+    body: dict[str, object] = {"event": hook.event, "session": hook.text("session_id")[:100], "max": max}
+    body |= {"idempotency_key": os.urandom(16).hex(), **said}
     left = hook.traces.abandoned()
     if left is not None:
         path, unsaid = left

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 
+from lattice.errors import BadRequest
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -37,21 +39,21 @@ def bash(hook: Hook) -> dict[str, object]:
     command = _input(hook).get("command")
     if not isinstance(command, str) or not command.strip():
         return {}
-    cwd = hook.cwd
-    reading = shell.read(command, cwd, hook.environ.get("HOME") or os.path.expanduser("~"))
+    reading = shell.read(command, hook.cwd, hook.environ.get("HOME") or os.path.expanduser("~"))
     if reading.reads_only:
         return {}
     known = hook.call("GET", "/locks/held")
-    held = [*known.get("held", ()), *({**lost, "holder": "", "token": 0} for lost in known.get("lost", ()))]
-    if not held:
-        return {}
+    held = [(str(one["kind"]), str(one["file_path"]), str(one["holder"])) for one in known.get("held", ())]
+    lost = [(str(one["kind"]), str(one["file_path"]), hook.session.peer if hook.session else "") for one in known.get("lost", ())]
+    reading = reading._replace(writes=_in_one_spelling(reading.writes), tree=_in_one_spelling(reading.tree))
     verdict = shell.verdict(reading, held)
+    of_lost = shell.verdict(reading, lost)
+    if verdict.word != "deny" and of_lost.word == "deny":
+        verdict = of_lost
     if verdict.word == "deny":
-        answer = hook.call("POST", "/guard", {"paths": [verdict.write], "base": cwd}) if verdict.write else {"verdict": "deny"}
-        if answer.get("verdict") != "deny":
-            return {}  # it was given back meanwhile, or is the session's own again
-        answer["reason"] = answer.get("reason") or verdict.why
-        return deny(hook, answer)
+        path = verdict.write.path + ("/" if verdict.write.kind == "dir" else "")
+        answer = hook.call("POST", "/guard", {"paths": [path], "base": hook.cwd})
+        return deny(hook, answer) if answer.get("verdict") == "deny" else {}  # else it was given back meanwhile
     if verdict.word == "ask":
         return _decide(hook, "ask", f"c2-lattice: {verdict.why}")
     if verdict.word == "watch":
@@ -59,6 +61,20 @@ def bash(hook: Hook) -> dict[str, object]:
 
         after.look(hook, held, command)
     return {}
+
+
+def _in_one_spelling(writes: tuple[Any, ...]) -> tuple[Any, ...]:
+    """As the broker spells locks: links followed, case and normal form as on this system. What has no such spelling meets no lock."""
+    from lattice import names, reach
+
+    found = []
+    for write in writes:
+        try:
+            path = reach.of(write.path, "")[1] if write.kind == "glob" else names.lock_path(write.path, "")
+        except BadRequest:
+            continue
+        found.append(write._replace(path=path))
+    return tuple(found)
 
 
 def deny(hook: Hook, answer: dict[str, Any]) -> dict[str, object]:

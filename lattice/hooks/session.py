@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Session = namedtuple("Session", "peer port token")
+Session = namedtuple("Session", "peer port token runs")  # runs: its MCP server is there
 _MAX_BYTES = 16_384
 _STARTS_ARE_CHEAP = sys.platform == "win32" or os.path.isdir("/proc/self")  # elsewhere it takes a program
 
@@ -72,10 +72,10 @@ def _newest(folder: str, entries: list[str], client: int) -> Session | None:
             continue
         rank = (_runs(record.get("pid")), float(saved) if isinstance(saved, (int, float)) else 0.0)
         if rank > best:
-            best, found = rank, Session(peer, port, token)
+            best, found = rank, Session(peer, port, token, rank[0])
     return found
 
 
 def _runs(pid: object) -> bool:
-    """A server that has ended leaves its record; another of the same client counts before it."""
+    """A server that has ended leaves its record: good for asking while there is no other of the same client."""
     return isinstance(pid, int) and pid > 0 and process.is_alive(pid)

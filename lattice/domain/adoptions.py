@@ -1,4 +1,4 @@
-"""Adoptions: a session goes on with what a departed one left: its mail, its tasks, its locks.
+"""Adoptions: a session goes on with what a departed one left: its mail, its tasks, its locks, its open questions.
 
 Every grant gets a new token, so the departed one, should it come back, is refused. A peer that still
 beats is not adopted; one that was killed is only by who leads.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lattice.domain import events, locks, messages, peers, tasks
+from lattice.domain import escalations, events, locks, messages, peers, tasks
 from lattice.domain.caller import Caller
 from lattice.errors import BadRequest, Conflict, Forbidden, NotFound
 from lattice.store.database import Tx
@@ -25,10 +25,10 @@ def adopt(tx: Tx, caller: Caller, *, peer_id: str, **_: object) -> dict[str, Any
         raise Conflict(f"'{peer_id}' is active; only a departed peer is adopted", holder=peer_id, hint=f"ask {peer_id}, or let the person end it first")
     if row["status"] == "killed" and not caller.leads:
         raise Forbidden(f"'{peer_id}' was ended by {row['ended_by']}; the architect or the person may adopt its work")
-    messages.raise_dead(tx, caller, peer_id)
     moved = messages.move_mail(tx, caller, peer_id, caller.id)
     found = tasks.take_over(tx, caller, peer_id)
     paths = locks.take_over(tx, caller, peer_id)
+    escalations.hand_over(tx, caller, peer_id)
     peers.vacate(tx, caller, peer_id)  # the seat is not adopted: the person seats
     if row["status"] != "killed":
         peers.end(tx, caller, peer_id, "dead", reason=f"adopted by {caller.id}")

@@ -68,6 +68,16 @@ def resolve(tx: Tx, caller: Caller, escalation_id: int, verdict: str, answer: st
     return {**row, "state": "resolved", "verdict": verdict, "answer": answer, "resolved_by": caller.id}
 
 
+def hand_over(tx: Tx, caller: Caller, old: str) -> list[int]:
+    """What `old` has asked and nobody has answered yet is the caller's question. Answers the ids."""
+    found = [row["id"] for row in tx.all("SELECT id FROM escalations WHERE raised_by = ? AND state = 'open' AND kind <> 'permission' ORDER BY id", (old,))]
+    for escalation_id in found:
+        tx.run("UPDATE escalations SET raised_by = ? WHERE id = ?", (caller.id, escalation_id))
+    if found:
+        events.record(tx, caller, "escalation", found)
+    return found
+
+
 def withdraw(tx: Tx, escalation_id: int, why: str) -> None:
     """Close one that has become nobody's question."""
     tx.run(

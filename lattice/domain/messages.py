@@ -563,13 +563,19 @@ def release_held(tx: Tx, caller: Caller, *, message_id: int, verdict: str, **_: 
 
 
 def move_mail(tx: Tx, caller: Caller, old: str, new: str) -> int:
-    """What waits for `old` waits for `new` instead. Answers how many."""
+    """What waits for `old` (or is held, or was given up for want of proof) waits for `new` instead. Answers how many."""
     return_offers(tx, caller, old, f"adopted by {new}")
-    rows = tx.all("SELECT message_id FROM deliveries WHERE recipient = ? AND state = 'queued' ORDER BY message_id", (old,))
+    raise_dead(tx, caller, old)
+    rows = tx.all(
+        "SELECT message_id, state, attempts, reason FROM deliveries WHERE recipient = ? AND state IN ('queued', 'held') ORDER BY message_id", (old,)
+    )
     for row in rows:
         message_id = row["message_id"]
         tx.run("UPDATE deliveries SET state = 'dead', reason = ? WHERE recipient = ? AND message_id = ?", (f"adopted by {new}", old, message_id))
-        tx.run("INSERT OR IGNORE INTO deliveries (message_id, recipient, state, queued_at) VALUES (?, ?, 'queued', ?)", (message_id, new, tx.at))
+        tx.run(
+            "INSERT OR IGNORE INTO deliveries (message_id, recipient, state, attempts, reason, queued_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (message_id, new, row["state"], row["attempts"], row["reason"], tx.at),
+        )
         events.record(tx, caller, "delivery", [(old, message_id), (new, message_id)])
     if rows:
         tx.after("wake", new)

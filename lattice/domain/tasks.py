@@ -135,7 +135,7 @@ def renew_tokens(tx: Tx, caller: Caller, peer_id: str) -> int:
 
 
 def take_over(tx: Tx, caller: Caller, old: str) -> list[int]:
-    """Claim for the caller what `old` was at: still its own, or open again since it departed. Answers the ids."""
+    """Claim for the caller what `old` was at: still its own, or open again since it departed. Answers the ids. What was reserved for it is for the caller."""
     taken: list[int] = []
     for row in tx.all("SELECT * FROM tasks WHERE assigned_to = ? AND status = 'in_progress' ORDER BY id", (old,)):
         tx.run(
@@ -144,6 +144,9 @@ def take_over(tx: Tx, caller: Caller, old: str) -> list[int]:
         )
         _changed(tx, caller, row, row["id"])
         taken.append(row["id"])
+    for row in tx.all("SELECT * FROM tasks WHERE reserved_for = ? AND status = 'pending' ORDER BY id", (old,)):
+        tx.run("UPDATE tasks SET reserved_for = ?, updated_at = ? WHERE id = ?", (caller.id, tx.at, row["id"]))
+        _changed(tx, caller, row, row["id"])
     return taken + _claim_left_by(tx, caller, old)
 
 

@@ -81,8 +81,8 @@ def verdict(reading: Reading, held: Sequence[tuple[str, str, str]]) -> Verdict:
 def _is_sure(write: Write, lock: tuple[str, str, str]) -> bool:
     """Does a write that could be in the lock's reach lie in it for certain?"""
     kind, path, _ = lock
-    if write.kind == "glob":  # all that it means, whatever that is, lies below what is held
-        return kind == "dir" and write.path.startswith(path.rstrip("/") + "/")
+    if write.kind == "glob":  # all that it means, whatever that is, lies in what is held
+        return reach.covers(kind, path, write.kind, write.path)
     if write.kind == "dir" and kind == "glob":
         return _fixed(path).startswith(write.path.rstrip("/") + "/") or reach.overlap("file", write.path, kind, path)
     return True

@@ -11,7 +11,7 @@ import posixpath
 from lattice.hooks.shell_files import FILES
 from lattice.hooks.shell_formatters import FORMATTERS
 from lattice.hooks.shell_git import git
-from lattice.hooks.shell_syntax import ANY, UNREAD, UNREAD_QUOTED, plain
+from lattice.hooks.shell_syntax import ANY, TILDE, UNREAD, UNREAD_QUOTED, plain
 from lattice.hooks.shell_walk import active, options, words_fed
 
 TYPE_CHECKING = False
@@ -400,7 +400,7 @@ def _find(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | No
     plainly = len(only) == 1 and not any(test in ("-o", "-or", "!", "-not", ",") for test in tests) and "/" not in only[0]
     region: Fields = []
     for root in roots or ["."]:
-        root = root if root.startswith("/") or place.cwd is None else f"{place.cwd}/{root}"
+        root = root if root.startswith(("/", TILDE)) or place.cwd is None else f"{place.cwd}/{root}"
         region += [_deep(root, active(only[0]))] if plainly else [root, _deep(root)]
     at, prints = 0, True
     while at < len(tests):

@@ -173,8 +173,8 @@ class Walk:
             if not place.home or (len(field) > 1 and field[1] != "/"):
                 return None
             field = place.home + field[1:]
-        field = _absolute(field)
-        if field[0] != "/" and field[1:2] != ":":
+        field = _absolute(field.replace(TILDE, "~"))
+        if field[0] != "/" and not (os.name == "nt" and field[1:2] == ":"):
             if place.cwd is None:
                 return None
             field = f"{place.cwd}/{field}"
@@ -356,7 +356,9 @@ class Walk:
                     self.cannot_tell()  # a script of the project's own
                     return None
                 name = name.rpartition("/")[2]
-            program = self.programs.get(name) or self.programs.get(name.lower().removesuffix(".exe"))
+            if name not in self.programs:
+                name = name.lower().removesuffix(".exe")
+            program = self.programs.get(name)
             if program is None:
                 if fields[1:] not in (["--version"], ["--help"]):
                     self.cannot_tell()
@@ -405,9 +407,7 @@ class Walk:
     def expand(self, word: Word, place: Place) -> Fields:
         """The fields of one word."""
         if isinstance(word, str):
-            if OPEN in word:
-                return [_unmarked(text) for text in _braces(word)]
-            return [word.replace(COMMA, ",")]
+            return [_unmarked(text) for text in _braces(word)] if OPEN in word else [_unmarked(word)]
         template, references = word
         values = [self._value(reference, place) for reference in references]
         found: Fields = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lattice import names
 from lattice.domain import adoptions, capsules, escalations, events, locks, messages, peers
 from lattice.errors import Conflict
+from lattice.guard import content
 from lattice.store.database import Tx
 from lattice.visible import one_line
 from lattice.web.server import Answer, Parked
@@ -39,18 +40,28 @@ def hook(tx: Tx, call: Call) -> dict[str, Any]:
     return answer
 
 
-def why_flag(tx: Tx, peer_id: str, workspace: str) -> str:
-    """Why a hook of this session should ask, "" for no reason."""
-    why = []
-    if messages.waits(tx, peer_id):
+def why_flag(tx: Tx, card: Any) -> str:
+    """Why a hook of this session (its card) should ask, "" for no reason.
+
+    One that was given up may only be frozen: what it lost it must not write to when it goes on.
+    """
+    peer_id, why = card["id"], []
+    is_active = card["status"] == "active"
+    if is_active and messages.waits(tx, peer_id):
         why.append("mail")
-    if messages.unproven_by_hook(tx, peer_id):
+    if is_active and messages.unproven_by_hook(tx, peer_id):
         why.append("proof")
-    if locks.others_hold(tx, peer_id, workspace):
+    if is_active and locks.others_hold(tx, peer_id, card["workspace"]):
         why.append("locks")
     if locks.has_lost(tx, peer_id):
         why.append("lost")
     return " ".join(why)
+
+
+def why_cause(tx: Tx, peer_id: str) -> str:
+    """Was the session shown mail since its last human prompt? "" when not."""
+    message_id = peers.cause(tx, peer_id)
+    return "" if message_id is None else f"message {message_id}"
 
 
 def guard(tx: Tx, call: Call) -> dict[str, Any]:
@@ -99,7 +110,8 @@ def breach(tx: Tx, call: Call) -> dict[str, Any]:
                 paths.append(path)
     for holder, paths in found.items():
         listed = one_line(", ".join(paths[:10]), 2000) + (f" and {len(paths) - 10} more" if len(paths) > 10 else "")
-        how = f" by: {one_line(said['command'], 200)}" if said["command"] else ""
+        # The notice is the broker's own, so a command that the filter would not let a peer say is not said by it either.
+        how = f" by: {one_line(said['command'], 200)}" if said["command"] and content.judge(said["command"], "summary") is None else ""
         messages.tell(tx, holder, "alert", f"{caller.id} changed what you hold{how}. Files: {listed}. Look at them before you go on.", workspace=caller.workspace)
         messages.tell(tx, caller.id, "alert", f"your command changed files that {holder} holds: {listed}. Tell {holder}, or put them back.", workspace=caller.workspace)
         events.note(tx, caller, "breach", list(paths[:100]), holder=holder, command=said["command"][:500])

@@ -3,7 +3,8 @@
 A message's parent is what it answers, else what its sender was offered last since its last human prompt.
 A chain is held, and shown to the person, after 12 hops, or after 3 rounds of one cycle, in which no task,
 lock, memory or escalation changed and no human said a word. So is the fourth identical text to one
-recipient in ten minutes. An acknowledgement without content folds into the receipt of what it answers.
+recipient in ten minutes. An acknowledgement without content folds into the receipt of what it answers; what
+answers a question, a call for help or a proposal has content, however short it is.
 
 Decides only: `messages` stores, holds and folds.
 """
@@ -28,14 +29,21 @@ LOOK_BACK = 5000  # events: so far back something useful is looked for
 USEFUL = ("task", "dependency", "lock", "memory", "escalation", "run")
 ALWAYS_PASS = ("blocker", "error", "review_request")  # they open an escalation, or somebody must hear
 
-# Whole texts that say only "I have it". Anything with a name, a number, a path or a question says more.
-_ACK = re.compile(
-    r"(?:(?:ok(?:ay)?|k|yes|yep|yup|sure|great|perfect|nice|cool|good|awesome|excellent|fine|done|noted|received|roger|copy|ack|acked|acknowledged|understood"
-    r"|confirmed|agreed|thanks?|thank you|thx|ty|cheers|got it|got that|will do|on it|sounds good|looks good|makes sense|no problem|np|you too|you re welcome"
-    r"|youre welcome|welcome|happy to help|much appreciated|appreciated|appreciate it|likewise|same here|standing by|copy that|message received|so much|very much"
-    r"|a lot|for the update|for the info|for letting me know|for the confirmation|for confirming|for your (?:message|help|reply)|all good|all clear"
-    r"|have a (?:nice|great|good) day|bye|and|again|that|i|too|then)\s*)+",
+# Texts made of these alone say only "I have it". Anything with a name, a number, a path or a question says more.
+_RECEIVED = (
+    "ok(?:ay)?|k|great|perfect|nice|cool|good|awesome|excellent|noted|received|message received|roger|copy|ack|acked|acknowledged|understood|thanks?|thank you"
+    "|thx|ty|cheers|got it|got that|will do|on it|no problem|np|you too|you ?re welcome|welcome|happy to help|much appreciated|appreciated|appreciate it"
+    "|standing by|have a (?:nice|great|good) day|bye"
 )
+# These agree: to whoever proposed or asked that is an answer. ("Done" is news, and stands on neither list.)
+_AGREED = "yes|yep|yup|sure|fine|confirmed|agreed|sounds good|looks good|lgtm|makes sense|all good|all clear|likewise|same here"
+_BESIDE = (
+    "so much|very much|a lot|for the (?:update|info|confirmation|help|work|reply)|for letting me know|for confirming|for your (?:message|help|reply)"
+    "|work|job|and|again|that|i|too|then|all|everyone"
+)
+_ACK = re.compile(rf"(?=(?:.*\b)?(?:{_RECEIVED}|{_AGREED})\b)(?:(?:{_RECEIVED}|{_AGREED}|{_BESIDE})(?:\s+|$))+")
+_AGREES = re.compile(rf"\b(?:{_AGREED})\b")
+_PLAIN = ("status_update", "finding")  # what asks for nothing, unless its text does
 _MAX_ACK = 120  # characters
 
 
@@ -76,7 +84,7 @@ def why_hold(tx: Tx, caller: Caller, cause: Cause, category: str, recipients: li
         return f"the same text to the same recipient for the {SAME_TEXT}th time in {int(SAME_TEXT_S // 60)} minutes"
     if cause.hops < 2 * MAX_ROUNDS:
         return None
-    chain = _since_something_useful(tx, _ancestors(tx, cause.parent))
+    chain = _since_something_useful(tx, caller, _ancestors(tx, cause.parent))
     if len(chain) >= MAX_HOPS:
         return f"{len(chain)} messages in a chain without a change to a task, lock, memory or escalation, or a human word"
     senders = [caller.id, *(row["sender_id"] for row in chain)]
@@ -87,13 +95,22 @@ def why_hold(tx: Tx, caller: Caller, cause: Cause, category: str, recipients: li
 
 
 def is_empty_ack(text: str, category: str) -> bool:
-    """Does it say only that something was received?"""
-    if category not in ("status_update", "finding") or len(text) > _MAX_ACK or "?" in text:
+    """Is it made of nothing but words of thanks, receipt and agreement? Whether it says something then, what it answers decides."""
+    if category not in _PLAIN or len(text) > _MAX_ACK or "?" in text:
         return False
-    words = re.sub(r"[^\w\s]|_", " ", text.casefold().replace("'", "")).strip()
-    if not words:
-        return bool(text.strip())  # a thumb, a heart
-    return _ACK.fullmatch(" ".join(words.split())) is not None
+    words = _words(text)
+    return _ACK.fullmatch(words) is not None if words else bool(text.strip())  # without words: a thumb, a heart
+
+
+def answers_nothing(text: str, asked: str, asked_category: str) -> bool:
+    """Is this acknowledgement of `asked` without content? Not where that asked for something; nor is an agreement, but with another acknowledgement."""
+    if asked_category not in _PLAIN or "?" in asked:
+        return False
+    return is_empty_ack(asked, asked_category) or _AGREES.search(_words(text)) is None
+
+
+def _words(text: str) -> str:
+    return " ".join(re.sub(r"[^\w\s]|_", " ", text.casefold().replace("'", "")).split())
 
 
 def gist(text: str) -> str:
@@ -122,18 +139,32 @@ def _ancestors(tx: Tx, parent: int | None) -> list[Any]:
     return found
 
 
-def _since_something_useful(tx: Tx, chain: list[Any]) -> list[Any]:
-    """The newest part of the chain: after the last useful change by anybody in it."""
-    people = sorted({row["sender_id"] for row in chain})
-    if not people:
+def _since_something_useful(tx: Tx, caller: Caller, chain: list[Any]) -> list[Any]:
+    """The newest part of the chain: after the last useful change by anybody in it, and the last human word to one of them."""
+    people = sorted({caller.id, *(row["sender_id"] for row in chain)})
+    if not chain:
         return []
-    row = tx.one(
+    these = ", ".join("?" * len(people))
+    changed = _newest(
+        tx,
         f"SELECT MAX(at) AS at FROM events WHERE seq > (SELECT MAX(seq) FROM events) - {LOOK_BACK}"
-        f" AND kind IN ({', '.join('?' * len(USEFUL))}) AND actor IN ({', '.join('?' * len(people))})",
-        (*USEFUL, *people),
-    )
-    last = row["at"] if row is not None and row["at"] is not None else -1.0
+        f" AND kind IN ({', '.join('?' * len(USEFUL))}) AND actor IN ({these})",
+        *USEFUL, *people,
+    )  # fmt: skip
+    prompted = _newest(tx, f"SELECT MAX(prompted_at) AS at FROM peers WHERE id IN ({these})", *people)
+    told = _newest(
+        tx,
+        "SELECT MAX(created_at) AS at FROM messages WHERE sender_id = ? AND id > ?"
+        f" AND id IN (SELECT message_id FROM deliveries WHERE recipient IN ({these}) AND message_id > ?)",
+        PERSON, chain[-1]["id"], *people, chain[-1]["id"],
+    )  # fmt: skip
+    last = max(changed, prompted, told)
     return [one for one in chain if one["created_at"] > last]
+
+
+def _newest(tx: Tx, sql: str, *values: object) -> float:
+    row = tx.one(sql, values)
+    return float(row["at"]) if row is not None and row["at"] is not None else -1.0
 
 
 def _cycle(senders: list[str]) -> int:

@@ -516,8 +516,8 @@ def _may_answer(tx: Tx, caller: Caller, reply_to: int | None) -> None:
 
 def _fold_into_receipt(tx: Tx, caller: Caller, parent: int, heard: list[str], content: str) -> dict[str, Any] | None:
     """An acknowledgement without content, sent back to whom it answers, is not mail: the receipt says it. None: it is mail after all."""
-    row = tx.one("SELECT sender_id, category FROM messages WHERE id = ?", (parent,))
-    if row is None or heard != [row["sender_id"]] or row["category"] == "question":
+    row = tx.one("SELECT sender_id, category, content FROM messages WHERE id = ?", (parent,))
+    if row is None or heard != [row["sender_id"]] or not chains.answers_nothing(content, row["content"], row["category"]):
         return None
     if not tx.run(
         "UPDATE deliveries SET state = 'acted', acted_at = ?, reason = ? WHERE recipient = ? AND message_id = ? AND state IN ('offered', 'read', 'acted')",

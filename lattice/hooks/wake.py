@@ -29,7 +29,7 @@ MAX_S = 24 * 3600.0
 
 
 def run(hook: Hook) -> int:
-    if not wanted(hook.environ) or hook.client <= 0:
+    if hook.settings.wake == "off" or hook.client <= 0 or not wanted(hook.environ):
         return 0
     os.makedirs(hook.traces.folder, mode=0o700, exist_ok=True)
     lock = Exclusive(hook.traces.path("wake"))

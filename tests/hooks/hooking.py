@@ -64,7 +64,8 @@ class Hooked(unittest.TestCase):
         cls.addClassCleanup(cls.broker.close)
 
     def setUp(self) -> None:
-        self.project = os.path.join(self.broker.home, "project-" + self.id().rpartition(".")[2])
+        self.workspace = self.id().rpartition(".")[2]  # of this test alone
+        self.project = os.path.join(self.broker.home, self.workspace)
         os.makedirs(self.project, exist_ok=True)
         self.environ = {
             "HOME": self.broker.home, "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "C2_LATTICE_HOME": self.broker.state,
@@ -77,7 +78,7 @@ class Hooked(unittest.TestCase):
         """A session of this client, enrolled."""
         peer = peer or "b-" + os.urandom(3).hex()
         session = Session(
-            self.broker.home, cwd=self.project, C2_LATTICE_PORT=str(self.broker.port), PEER_ID=peer, C2_LATTICE_WORKSPACE="here", C2_LATTICE_WAKE="off"
+            self.broker.home, cwd=self.project, C2_LATTICE_PORT=str(self.broker.port), PEER_ID=peer, C2_LATTICE_WORKSPACE=self.workspace, C2_LATTICE_WAKE="off"
         )
         self.addCleanup(session.close)
         session.initialize()
@@ -87,7 +88,7 @@ class Hooked(unittest.TestCase):
 
     def other(self, id: str = "") -> Any:
         """A peer of the same workspace that is not this session."""
-        return self.broker.enrol(id or "a-" + os.urandom(3).hex(), workspace="here", working_dir=self.project)
+        return self.broker.enrol(id or "a-" + os.urandom(3).hex(), workspace=self.workspace, working_dir=self.project)
 
     def flag(self) -> str:
         """Why the session's flag is up; "" when it is down."""

@@ -111,7 +111,7 @@ class Broker:
         self.page = Page()
         self.presence = Presence()
         self.presence.begin(names.new_key()[:8])
-        self.flags = Flags(config.home)
+        self.flags = Flags(config.home, port)
         self.limits = Limits(config.rate)
         self.started = self.clock.monotonic()
         self.swept = self.started
@@ -368,8 +368,6 @@ class Broker:
                     relocked.add(rest[0])
                 case "flag":
                     flagged.add(rest[0])
-                case "cause":
-                    self.flags.set(rest[0], "" if rest[1] == "0" else f"message {rest[1]}", cause=True)
                 case "lost":
                     self.presence.tell_lost(rest[0], [rest[1]])
                 case "forgiven":
@@ -384,7 +382,7 @@ class Broker:
                     self.presence.ended(int(rest[0]))
                 case "escalation":
                     self._escalation_changed(int(rest[0]))
-        near = {card["id"] for card in self.cards.values() if card["workspace"] in relocked and card["status"] == "active"}
+        near = {card["id"] for card in self.cards.values() if (card["workspace"] in relocked or "" in relocked) and card["status"] == "active"}
         for peer_id in near:
             self.presence.locks_changed(peer_id)
         self._raise_flags(wake | near | flagged)
@@ -400,10 +398,18 @@ class Broker:
 
     def _raise_flags(self, peer_ids: set[str]) -> None:
         """Put the flags of these peers where the tables say, before anybody is answered. Only sessions whose client runs hooks have one."""
-        watched = sorted(peer_id for peer_id in peer_ids if self.flags.watched(peer_id) and peer_id in self.cards)
-        if watched:
-            for peer_id, why in self.database.read(lambda tx: [(one, hooking.why_flag(tx, one, self.cards[one]["workspace"])) for one in watched]):
-                self.flags.set(peer_id, why)
+        cards = self.cards
+        watched = sorted(peer_id for peer_id in peer_ids if self.flags.watched(peer_id) and peer_id in cards)
+        if not watched:
+            return
+        try:
+            found = self.database.read(lambda tx: [(one, hooking.why_flag(tx, cards[one]), hooking.why_cause(tx, one)) for one in watched])
+        except Exception:  # what is not known is a reason to ask; and those who wait must be woken all the same
+            log.exception("flags")
+            found = [(one, "unknown", "unknown") for one in watched]
+        for peer_id, why, cause in found:
+            self.flags.set(peer_id, why)
+            self.flags.set(peer_id, cause, cause=True)
 
     def _refresh(self, peer_id: str) -> None:
         card = self.database.read(lambda tx: peers.card(tx, peer_id))
@@ -415,7 +421,7 @@ class Broker:
         else:
             cards[peer_id] = card
             self.presence.slow_down(peer_id, card["poll_interval_ms"] / 1000)
-        self.flags.belongs(peer_id, card["client_pid"] if card is not None and card["status"] == "active" else None)
+        self.flags.belongs(peer_id, card["client_pid"] if card is not None else None)
         self.cards = cards
 
     def _begin(self) -> None:
@@ -426,7 +432,7 @@ class Broker:
         for card in self.cards.values():
             if card["status"] in ("active", "away") and card["role"] != "system":
                 self.presence.heard(card["id"], now, wall, card["poll_interval_ms"] / 1000)
-                self.flags.belongs(card["id"], card["client_pid"] if card["status"] == "active" else None)
+            self.flags.belongs(card["id"], card["client_pid"])
         self._raise_flags(set(self.cards))
 
     def about(self) -> dict[str, Any]:

@@ -305,7 +305,13 @@ def has_hooks(tx: Tx, caller: Caller, way: str) -> None:
 def set_cause(tx: Tx, peer_id: str, message_id: int | None) -> None:
     """What the session was shown last; None once a human has prompted it."""
     tx.run("UPDATE peers SET cause = ?, prompted_at = CASE WHEN ? IS NULL THEN ? ELSE prompted_at END WHERE id = ?", (message_id, message_id, tx.at, peer_id))
-    tx.after("cause", peer_id, str(message_id or 0))
+    tx.after("flag", peer_id)
+
+
+def cause(tx: Tx, peer_id: str) -> int | None:
+    """The message that the session was shown last since its last human prompt."""
+    row = tx.one("SELECT cause FROM peers WHERE id = ?", (peer_id,))
+    return row["cause"] if row is not None else None
 
 
 def revive(tx: Tx, caller: Caller) -> None:

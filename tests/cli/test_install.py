@@ -9,6 +9,7 @@ import sys
 import unittest
 
 from lattice.cli import bin_command
+from lattice.clients.claude_hooks import entries
 from tests.cli.house import TOP, House
 
 
@@ -104,6 +105,60 @@ class Installing(House):
     def test_a_wrong_setting_and_a_wrong_line_are_status_two(self) -> None:
         self.assertEqual(self.run_script("install.py", C2_LATTICE_PORT="x").returncode, 2)
         self.assertEqual(self.run_script("install.py", "--what").returncode, 2)
+
+
+class WithHooks(House):
+    def setUp(self) -> None:
+        super().setUp()
+        self.settings = os.path.join(self.folder, ".claude", "settings.json")
+
+    def hooks(self) -> object:
+        with open(self.settings, encoding="utf-8") as file:
+            return json.load(file).get("hooks")
+
+    def test_the_hooks_come_with_it_and_the_settings_are_again_as_they_were(self) -> None:
+        os.makedirs(os.path.dirname(self.settings))
+        with open(self.settings, "w", encoding="utf-8") as file:
+            file.write('{ "model":"opus" ,\n "hooks" : { "Stop": [ {"hooks":[]} ] } }')
+        before = self.files()
+        self.assertIn(self.settings, self.run_script("install.py").stdout)
+        self.assertEqual(set(entries()), set(self.hooks()))  # type: ignore[call-overload]
+        status = self.run_script("install.py", "--status").stdout
+        self.assertIn(f"hooks: in {self.settings}\n", status)
+        self.assertIn("hooks are there already", self.run_script("install.py").stdout)
+        self.run_script("install.py", "--uninstall")
+        self.assertEqual(self.files(), before)
+        self.assertIn("none of ours", self.run_script("install.py", "--status").stdout)
+
+    def test_without_hooks_means_without(self) -> None:
+        self.run_script("install.py", "--no-hooks")
+        self.assertFalse(os.path.exists(os.path.dirname(self.settings)))
+        self.run_script("install.py", "--rewake")
+        self.assertIn("asyncRewake", json.dumps(self.hooks()))
+        self.assertIn("wakes an idle session", self.run_script("install.py", "--status").stdout)
+        self.run_script("install.py", "--no-hooks")
+        self.assertFalse(os.path.exists(os.path.dirname(self.settings)))
+        self.assertEqual(self.run_script("install.py", "--status").returncode, 0)
+
+    def test_settings_that_do_not_parse_are_one_sentence_and_stay(self) -> None:
+        os.makedirs(os.path.dirname(self.settings))
+        with open(self.settings, "w", encoding="utf-8") as file:
+            file.write("{ // mine\n}")
+        for words in ((), ("--uninstall",)):
+            done = self.run_script("install.py", *words)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1))
+        self.assertIn("not valid JSON", self.run_script("install.py", "--status").stdout)
+        with open(self.settings, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "{ // mine\n}")
+
+    def test_a_plugin_folder_is_written_instead_and_nothing_else_changes(self) -> None:
+        before = self.files()
+        done = self.run_script("install.py", "--plugin", "plug")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        with open(os.path.join(self.folder, "plug", "hooks", "hooks.json"), encoding="utf-8") as file:
+            self.assertEqual(json.load(file), {"hooks": entries()})
+        self.run_script("install.py", "--plugin", "plug", "--uninstall")
+        self.assertEqual(self.files(), before)
 
 
 class TheCommandOnWindows(House):

@@ -12,7 +12,6 @@ directory entries, by `of`.
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import os
 import re
@@ -199,4 +198,6 @@ def _signs(segment: str) -> list[str]:
 
 @functools.lru_cache(maxsize=4096)
 def _expression(segment: str) -> re.Pattern[str]:
+    import fnmatch  # here: the hooks load this module at their start
+
     return re.compile(fnmatch.translate(segment))

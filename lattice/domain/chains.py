@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from lattice.domain.caller import Caller
+from lattice.domain.caller import BROKER, Caller
 from lattice.names import PERSON
 from lattice.store.database import Tx
 
@@ -70,8 +70,8 @@ def cause_of(tx: Tx, caller: Caller, reply_to: int | None) -> Cause:
         parent = row["cause"] if row else None
     if parent is None:
         return Cause(None, None, 0)
-    row = tx.one("SELECT root, hops, sender_id FROM messages WHERE id = ?", (parent,))
-    if row is None or row["sender_id"] in (PERSON, "broker"):
+    row = tx.one("SELECT root, hops, sender_id, on_behalf FROM messages WHERE id = ?", (parent,))
+    if row is None or not _is_peers_own(row):
         return Cause(parent, None, 0)  # a human word, or the broker's own notice, begins a new chain
     return Cause(parent, row["root"] or parent, row["hops"] + 1)
 
@@ -114,8 +114,9 @@ def _words(text: str) -> str:
 
 
 def gist(text: str) -> str:
-    """A digest of the text without case, spaces and signs."""
-    return hashlib.sha256("".join(sign for sign in text.casefold() if sign.isalnum()).encode()).hexdigest()[:24]
+    """A digest of the text without case, spaces and signs (of the signs, where there is nothing else)."""
+    said = "".join(sign for sign in text.casefold() if sign.isalnum()) or "".join(text.split())
+    return hashlib.sha256(said.encode()).hexdigest()[:24]
 
 
 def _is_repeated(tx: Tx, caller: Caller, recipients: list[str], text_gist: str) -> bool:
@@ -127,12 +128,17 @@ def _is_repeated(tx: Tx, caller: Caller, recipients: list[str], text_gist: str) 
     return any(row["recipient"] in recipients and row["n"] >= SAME_TEXT - 1 for row in rows)
 
 
+def _is_peers_own(row: Any) -> bool:
+    """Not the person's word (in a peer's name, perhaps), nor a notice of the broker."""
+    return not row["on_behalf"] and row["sender_id"] not in (PERSON, BROKER.id)
+
+
 def _ancestors(tx: Tx, parent: int | None) -> list[Any]:
     """The chain from its newest message back, as far as the rules look."""
     found: list[Any] = []
     while parent is not None and len(found) <= MAX_HOPS:
-        row = tx.one("SELECT id, sender_id, parent, created_at FROM messages WHERE id = ?", (parent,))
-        if row is None or row["sender_id"] in (PERSON, "broker"):
+        row = tx.one("SELECT id, sender_id, on_behalf, parent, created_at FROM messages WHERE id = ?", (parent,))
+        if row is None or not _is_peers_own(row):
             break
         found.append(row)
         parent = row["parent"]

@@ -212,7 +212,8 @@ def take(tx: Tx, caller: Caller, *, receipts: Callable[[], str], max: int = INBO
         )
     if offered:
         events.record(tx, caller, "delivery", [(caller.id, mail["id"]) for mail in offered])
-        peers.set_cause(tx, caller.id, offered[-1]["id"])
+        said_by_peers = [mail["id"] for mail in offered if mail["from"] != BROKER.id]  # a notice of ours beside them does not cut their chain
+        peers.set_cause(tx, caller.id, (said_by_peers or [offered[-1]["id"]])[-1])
         tx.after("wake", caller.id)
     if way == "person":
         ack(tx, caller, receipts=[mail["receipt"] for mail in offered], proof="shown to the person")
@@ -556,6 +557,9 @@ def release_held(tx: Tx, caller: Caller, *, message_id: int, verdict: str, **_: 
         events.record(tx, caller, "delivery", [(recipient, message_id) for recipient in recipients], workspace=row["workspace"])
         for recipient in recipients:
             tx.after("wake", recipient)
+        holder = peers.seat_holder(tx, row["workspace"])
+        if ARCHITECT_ADDRESS in recipients and holder is not None:
+            seat_filled(tx, caller, row["workspace"], holder)
     else:
         for recipient in recipients:
             _bury(tx, caller, recipient, message_id, "stopped by the person")

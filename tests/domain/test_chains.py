@@ -215,6 +215,41 @@ class TalkThatLeadsNowhere(BrokerCase):
         self.assertEqual(1, len(self.house.texts("w2")))
         self.assertNotIn("held", self.house.send("w2", "w1", "and so on", reply_to=held))
 
+    def test_a_notice_of_the_broker_beside_the_mail_does_not_cut_the_chain(self) -> None:
+        count = 0
+        for count in range(20):
+            sender, to = ("w1", "w2")[count % 2], ("w2", "w1")[count % 2]
+            self.house.clock.advance(20)
+            if "held" in self.house.send(sender, to, f"and what about point {count}?"):
+                break
+            self.house.post("w3", "/lock", file_path=f"/x/{count}")
+            self.house.post(to, "/lock", file_path=f"/x/{count}", queue=True)
+            self.house.post("w3", "/unlock", file_path=f"/x/{count}")  # a notice for `to`, after the mail
+            self.assertEqual(2, len(self.house.texts(to)))
+        self.assertEqual(6, count)
+
+    def test_the_persons_word_in_a_peers_name_is_a_human_word(self) -> None:
+        self.talk("w1", "w2", most=6)
+        said = self.house.send(PERSON, "w2", "do it like this", sender_id="w1")
+        self.house.texts("w2")
+        self.assertNotIn("held", self.house.send("w2", "w1", "and so on", reply_to=said["message_id"]))
+        self.assertEqual(0, self.house.value("SELECT hops FROM messages ORDER BY id DESC LIMIT 1"))
+
+    def test_texts_of_signs_alone_are_compared_as_signs(self) -> None:
+        for text in ("???", "!!!", "...", "???", "!!!", "...", "???"):
+            self.assertNotIn("held", self.house.send("w1", "w2", text, "question"))
+        self.assertIn("held", self.house.send("w1", "w2", "? ??", "question"))
+
+    def test_mail_for_an_architect_that_is_let_through_reaches_the_one_who_is_there_then(self) -> None:
+        self.house.post(PERSON, "/seat", peer_id="", workspace="shop")
+        for _ in range(4):
+            held = self.house.send("w1", "@architect", "please look")["message_id"]
+        self.assertEqual("held", self.house.state(held, "@architect"))
+        self.house.enrol("new-arch", "architect")
+        self.assertEqual(3, len(self.house.texts("new-arch")))
+        self.house.post(PERSON, f"/messages/{held}/release")
+        self.assertEqual(["please look"], self.house.texts("new-arch"))
+
     def test_held_mail_that_the_person_stops_is_dead_and_its_sender_hears_it(self) -> None:
         self.talk("w1", "w2")
         held = self.held["message_id"]

@@ -92,6 +92,23 @@ class TheRunner(unittest.TestCase):
         outcomes, _, _ = self.run_worker(pattern="test_g", require_field=True)
         self.assertEqual(outcomes, {"g": "failed"})
 
+    @unittest.skipUnless(os.path.isdir("/proc/self"), "only on systems with /proc")
+    def test_what_a_test_left_running_in_a_session_of_its_own_is_ended(self) -> None:
+        from tests.__main__ import _end_detached
+
+        with tempfile.TemporaryDirectory() as scratch:
+            ours, others = (
+                subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={"X": place}, start_new_session=True)
+                for place in (os.path.join(scratch, "home"), "/elsewhere")
+            )
+            try:
+                _end_detached(scratch)
+                self.assertEqual(ours.wait(10), -9)
+                self.assertIsNone(others.poll())
+            finally:
+                others.communicate(b"\n", timeout=10)
+                ours.communicate()
+
     def test_added_up_runs_count_each_test_once_and_no_failure_is_lost(self) -> None:
         def say(**outcomes: str) -> str:
             path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), "record.json")

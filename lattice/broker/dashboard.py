@@ -24,6 +24,7 @@ MAX_PEERS = 300
 MAX_OPEN_TASKS = 200
 MAX_FINISHED_TASKS = 20
 MAX_ESCALATIONS = 50
+MAX_HELD = 20
 MAX_INBOX = 20
 MAX_MESSAGES = 40
 MAX_MEMORY = 100
@@ -51,6 +52,7 @@ def data(tx: Tx, *, now: float, workspace: str, everywhere: bool, last_seen: Map
     counts = _task_counts(view)
     escalations = _escalations(view)
     inbox, unread_for_person = _inbox(view)
+    held, held_count = _held(view)
     runs = _runs(view)
     memory_total = view.count("memory")
     locks = _locks(view)
@@ -72,22 +74,24 @@ def data(tx: Tx, *, now: float, workspace: str, everywhere: bool, last_seen: Map
         "active_runs": view.count("runs", "status = 'active'"),
         "escalation_count": view.count("escalations", "state = 'open'"),
         "inbox_count": unread_for_person,
+        "held_count": held_count,
         "claimable_count": view.count("tasks", "status = 'pending' AND n_open = 0"),
         "lock_count": view.count("locks"),
         "memory_count": memory_total,
         "peers": peers,
         "tasks": tasks,
         "claimable": [task["id"] for task in claimable],
-        "attention": _attention(view, escalations, peers, inbox, claimable),
+        "attention": _attention(view, escalations, held, peers, inbox, claimable),
         "escalations": escalations,
         "inbox": inbox,
         "locks": locks,
+        "lock_queue": _lock_queue(view),
         "memory": _memory(view),
         "runs": runs,
         "messages": _messages(view),
         "log": _log(view),
         "sparkline": _sparkline(view),
-        "more": {"tasks": more_tasks, "inbox": max(0, unread_for_person - len(inbox))},
+        "more": {"tasks": more_tasks, "held": max(0, held_count - len(held)), "inbox": max(0, unread_for_person - len(inbox))},
     }
 
 
@@ -163,6 +167,7 @@ def _peer(
     seen = max(last_seen.get(row["id"], 0.0), row["last_heartbeat"])
     tasks = working.get(row["id"], [])
     dirty = _json_list(row["git_dirty_files"])
+    ways = [way for way in row["ways"].split(",") if way]
     return {
         "id": row["id"],
         "role": row["role"],
@@ -172,6 +177,8 @@ def _peer(
         "workspace": row["workspace"],
         "working_dir": row["working_dir"],
         "client": row["client"],
+        "way": ways[0] if ways else "",  # how mail reaches it, the best first
+        "ways": ways,
         "pid": row["pid"],
         "paused": bool(row["paused"]),
         "paused_by": row["paused_by"],
@@ -330,10 +337,32 @@ def _inbox(view: _View) -> tuple[list[Json], int]:
     return [dict(row) for row in rows], int(total["n"])
 
 
-def _attention(view: _View, escalations: list[Json], peers: list[Json], inbox: list[Json], claimable: list[Json]) -> list[Json]:
+def _held(view: _View) -> tuple[list[Json], int]:
+    """Mail that was stopped until the person lets it through or ends it, oldest first, and how much there is."""
+    rows = view.rows(
+        "SELECT messages.id, sender_id, category, content, created_at, hops, workspace, MIN(deliveries.reason) AS reason,"
+        " GROUP_CONCAT(recipient, ', ') AS recipients, COUNT(*) OVER () AS total"
+        " FROM deliveries JOIN messages ON messages.id = deliveries.message_id WHERE {here} AND deliveries.state = 'held'"
+        " GROUP BY messages.id ORDER BY messages.id LIMIT ?",
+        MAX_HELD,
+    )
+    return [dict(row) for row in rows], int(rows[0]["total"]) if rows else 0
+
+
+def _attention(
+    view: _View, escalations: list[Json], held: list[Json], peers: list[Json], inbox: list[Json], claimable: list[Json]
+) -> list[Json]:
     found: list[Json] = []
-    for kind in ("blocker", "review", "spawn"):
+    for kind in ("permission", "blocker", "review", "spawn"):  # a permission first: a session stands still for it, and not for long
         found.extend(_escalated(one) for one in escalations if one["kind"] == kind)
+    for mail in held:
+        found.append(
+            {
+                "type": "held", "title": f"{mail['sender_id']} to {mail['recipients']}: held back", "detail": mail["content"], "reason": mail["reason"],
+                "peer_id": mail["sender_id"], "message_id": mail["id"], "category": mail["category"], "at": mail["created_at"],
+                "workspace": mail["workspace"],
+            }
+        )  # fmt: skip
     for peer in peers:
         if peer["paused"]:
             why = peer["last_stop_reason"] or (f"paused by {peer['paused_by']}" if peer["paused_by"] else "paused")
@@ -367,7 +396,10 @@ def _where(peer: Json) -> Json:
 
 
 def _escalated(one: Json) -> Json:
-    what = {"blocker": "is blocked", "review": "asks for a review", "spawn": "asks for a new session"}[one["kind"]]
+    what = {
+        "blocker": "is blocked", "review": "asks for a review", "spawn": "asks for a new session",
+        "permission": f"wants to use {one['request'].get('tool', 'a tool')}",
+    }[one["kind"]]  # fmt: skip
     return {
         "type": one["kind"],
         "title": f"{one['raised_by']} {what}",
@@ -384,27 +416,26 @@ def _escalated(one: Json) -> Json:
 
 
 def _stuck_mail(view: _View) -> list[Json]:
-    """Mail that lies still: addressed to a role that nobody holds, held back, or given up; among the newest RECENT_MAIL messages.
+    """Mail that lies still: addressed to a role that nobody holds, or given up; among the newest RECENT_MAIL messages.
 
     An escalation's mail is left out: the escalation is on the list while it is open, and needs nobody after.
     """
     rows = view.rows(
         "SELECT recipient, state, reason, COUNT(*) AS n, MAX(message_id) AS newest, MAX(queued_at) AS at FROM deliveries"
         " WHERE message_id IN (SELECT id FROM messages WHERE {here} ORDER BY id DESC LIMIT ?) AND recipient <> ?"
-        " AND (state IN ('held', 'dead') OR (state = 'queued' AND recipient LIKE '@%'))"
+        " AND (state = 'dead' OR (state = 'queued' AND recipient LIKE '@%'))"
         " AND NOT EXISTS (SELECT 1 FROM escalations WHERE escalations.message_id = deliveries.message_id)"
         " GROUP BY recipient, state, reason ORDER BY newest DESC LIMIT 6",
         RECENT_MAIL, PERSON,
     )  # fmt: skip
     found = []
     for row in rows:
-        kind = "dead" if row["state"] == "dead" else "held"
+        kind = "dead" if row["state"] == "dead" else "waiting"
         many = f"{row['n']} messages" if row["n"] > 1 else "1 message"
         if kind == "dead":
             title, detail = f"{many} to {row['recipient']} could not be delivered", row["reason"] or "given up"
         else:
-            default = "nobody holds that role; it is delivered to the next who does" if row["recipient"].startswith("@") else "held"
-            title, detail = f"{many} to {row['recipient']} waiting", row["reason"] or default
+            title, detail = f"{many} to {row['recipient']} waiting", "nobody holds that role; it is delivered to the next who does"
         found.append({"type": kind, "title": title, "detail": detail, "message_id": row["newest"], "at": row["at"]})
     return found
 
@@ -454,6 +485,15 @@ def _locks(view: _View) -> list[Json]:
     for row in view.tx.all("SELECT file_path, peer_id FROM lock_queue ORDER BY id LIMIT ?", (MAX_LOCKS,)):
         waiting.setdefault(row["file_path"], []).append(row["peer_id"])
     return [{**{name: row[name] for name in fields}, "waiting": waiting.get(row["file_path"], [])} for row in rows]
+
+
+def _lock_queue(view: _View) -> list[Json]:
+    """Who waits for which lock, first come first served; `offered_at`: told that it is free, and it is kept for it."""
+    rows = view.rows(
+        "SELECT file_path, reach, mode, peer_id, task_id, reason, workspace, queued_at, offered_at FROM lock_queue WHERE {here} ORDER BY id LIMIT ?",
+        MAX_LOCKS,
+    )
+    return [dict(row) for row in rows]
 
 
 def _memory(view: _View) -> list[Json]:

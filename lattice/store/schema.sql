@@ -134,6 +134,7 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_by_message ON deliveries (message_id);
 CREATE INDEX deliveries_waiting ON deliveries (recipient, message_id) WHERE state = 'queued';
 CREATE INDEX deliveries_offered ON deliveries (recipient, process) WHERE state = 'offered';
+CREATE INDEX deliveries_held ON deliveries (message_id) WHERE state = 'held';
 
 -- One row per offer: the receipt that proves it, or the reason it came back.
 CREATE TABLE receipts (

@@ -106,11 +106,37 @@ class WhatNeedsThePerson(OfABroker):
 
     def test_mail_for_a_role_that_nobody_holds_is_said_to_wait(self) -> None:
         self.send(self.enrol("w1"), "@architect", "hello?")
-        waiting = [one for one in self.shown()["attention"] if one["type"] == "held"]
+        waiting = [one for one in self.shown()["attention"] if one["type"] == "waiting"]
         self.assertEqual(["1 message to @architect waiting"], [one["title"] for one in waiting])
         self.enrol("arch", "architect")
         self.write(messages.seat_filled, PERSON_CALLER, "shop", "arch")
-        self.assertNotIn("held", self.kinds(self.shown()))
+        self.assertNotIn("waiting", self.kinds(self.shown()))
+
+    def test_held_mail_is_shown_with_its_text_and_reason_until_the_person_has_decided(self) -> None:
+        w1 = self.enrol("w1")
+        self.enrol("w2")
+        ids = [self.send(w1, "w2", "please, look") for _ in range(5)][3:]
+        shown = self.shown()
+        held = [one for one in shown["attention"] if one["type"] == "held"]
+        self.assertEqual((ids, 2), ([one["message_id"] for one in held], shown["held_count"]))
+        told = {name: held[0][name] for name in ("title", "detail", "reason", "peer_id", "category")}
+        self.assertEqual(
+            {"title": "w1 to w2: held back", "detail": "please, look", "peer_id": "w1", "category": "finding",
+             "reason": "the same text to the same recipient for the 4th time in 10 minutes"}, told,
+        )  # fmt: skip
+        self.write(messages.release_held, PERSON_CALLER, message_id=ids[0], verdict="let_through")
+        self.write(messages.release_held, PERSON_CALLER, message_id=ids[1], verdict="stop")
+        shown = self.shown()
+        self.assertEqual((0, ["dead"]), (shown["held_count"], self.kinds(shown)))
+
+    def test_a_wish_for_permission_comes_first_and_says_for_what(self) -> None:
+        w1 = self.enrol("w1")
+        self.write(messages.escalate, w1, kind="blocker", text="stuck", task_id=None, screen=lambda: None)
+        raised = self.write(escalations.open_one, w1, kind="permission", text="Bash: rm -r build", task_id=None, run_id=None, request={"tool": "Bash"})
+        shown = self.shown()
+        self.assertEqual(["permission", "blocker"], self.kinds(shown))
+        first = shown["attention"][0]
+        self.assertEqual(("w1 wants to use Bash", "Bash: rm -r build", raised), (first["title"], first["detail"], first["escalation_id"]))
 
     def test_a_blocker_that_waits_for_an_architect_is_on_the_list_once_and_off_it_when_resolved(self) -> None:
         raised = self.write(messages.escalate, self.enrol("w1"), kind="blocker", text="which?", task_id=None, screen=lambda: None)
@@ -204,6 +230,17 @@ class WhatIsShown(OfABroker):
         told = (lock["peer_id"], lock["reason"], lock["waiting"], lock["locked_at"], lock["reach"])
         self.assertEqual(("w1", "rewriting", ["w2"], NOW, "file"), told)
         self.assertEqual([1, 0], [peer["locks"] for peer in self.shown()["peers"]])
+        queue = [(one["peer_id"], one["file_path"], one["mode"], one["offered_at"]) for one in self.shown()["lock_queue"]]
+        self.assertEqual([("w2", "/shop/a.py", "exclusive", None)], queue)
+        self.write(locks.release, w1, file_path="/shop/a.py", at=NOW + 5)
+        self.assertEqual([NOW + 5], [one["offered_at"] for one in self.shown()["lock_queue"]])
+        self.assertEqual([], self.shown("mill")["lock_queue"])
+
+    def test_a_peer_tells_how_mail_reaches_it_best_first(self) -> None:
+        self.enrol("w1", ways=["tool", "socket"])
+        self.enrol("w2")
+        found = {peer["id"]: (peer["way"], peer["ways"]) for peer in self.shown()["peers"]}
+        self.assertEqual({"w1": ("socket", ["socket", "tool"]), "w2": ("", [])}, found)
 
     def test_a_long_memory_is_shown_by_its_beginning_and_its_length(self) -> None:
         arch = self.enrol("arch", "architect")

@@ -36,6 +36,8 @@ ALTER TABLE messages ADD COLUMN gist TEXT NOT NULL DEFAULT '';
 CREATE INDEX messages_by_root ON messages (root, id) WHERE root IS NOT NULL;
 CREATE INDEX messages_by_gist ON messages (sender_id, gist, id);
 
+CREATE INDEX deliveries_held ON deliveries (message_id) WHERE state = 'held';
+
 ALTER TABLE receipts ADD COLUMN tool_use_id TEXT NOT NULL DEFAULT '';
 
 ALTER TABLE peers ADD COLUMN cause INTEGER;

@@ -353,17 +353,22 @@ def seat_filled(tx: Tx, caller: Caller, workspace: str, peer_id: str) -> int:
 
 def unread(tx: Tx, peer_id: str) -> dict[str, Any]:
     """{unread: how many wait, unread_from: their senders, urgent: blockers, errors and reviews among them}."""
-    rows = tx.all(
-        "SELECT m.sender_id, COUNT(*) AS n, SUM(m.category IN ('blocker', 'error', 'review_request')) AS urgent"
-        " FROM deliveries d JOIN messages m ON m.id = d.message_id WHERE d.recipient = ? AND d.state = 'queued'"
-        " GROUP BY m.sender_id ORDER BY MIN(m.id)",
-        (peer_id,),
-    )
+    rows = unread_by_sender(tx, peer_id)
     return {
         "unread": sum(row["n"] for row in rows),
         "unread_from": [row["sender_id"] for row in rows],
         "urgent": sum(row["urgent"] for row in rows),
     }
+
+
+def unread_by_sender(tx: Tx, peer_id: str) -> list[Any]:
+    """sender_id, n, urgent: who waited longest first."""
+    return tx.all(
+        "SELECT m.sender_id, COUNT(*) AS n, SUM(m.category IN ('blocker', 'error', 'review_request')) AS urgent"
+        " FROM deliveries d JOIN messages m ON m.id = d.message_id WHERE d.recipient = ? AND d.state = 'queued'"
+        " GROUP BY m.sender_id ORDER BY MIN(m.id)",
+        (peer_id,),
+    )
 
 
 def newest(tx: Tx, peer_id: str) -> int:

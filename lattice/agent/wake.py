@@ -1,9 +1,10 @@
 """The wake: an idle session is told that mail came, by the client's own way of being told.
 
 A notice says how much waits and from whom, never what: the mail is taken with check_messages. The first goes out
-at once, then at most one in a second while there is more; what the session has taken meanwhile is not told. Paused,
-it hears that once, and nothing of mail until it goes on. That a notice was written proves nothing, so nothing
-depends on it: where there is no such way, or it fails, the other ways stay, and `ways` says so.
+at once, and so does one that follows when the session took mail since; before that, at most one in a second. What it
+has taken meanwhile is not told. Paused, it hears that once, and nothing of mail until it goes on. Never more
+notices than the client's inbox admits: it drops the rest in silence. That a notice was written proves nothing, so
+nothing depends on it: where there is no such way, or it fails, the other ways stay, and `ways` says so.
 
 The beat's thread says what it heard and does not wait; notices are written by a thread of their own.
 """
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 GAP_S = 1.0
 MAX_SENDERS = 5
+# Claude Code 2.1.328 admits 30 at once, and then one in 2 s; a session has more children than us.
+AT_ONCE = 20
+ONE_MORE_S = 2.5
 
 
 class Wake:
@@ -38,6 +42,8 @@ class Wake:
         self._due = ""  # "mail", "pause", "resume": what is to be told
         self._told = 0
         self._last = float("-inf")
+        self._is_answered = True  # the session took mail since the last notice
+        self._admitted = float(AT_ONCE)  # as of `_last`
         self._thread: threading.Thread | None = None
         self._stopped = False
 
@@ -50,6 +56,8 @@ class Wake:
         """What the broker said last. `newest`: the highest id that waits; `paused_by`: None when we may go on."""
         with self._news:
             more = unread > 0 and (newest > self._newest or unread > self._unread)
+            if unread < self._unread:
+                self._answer()
             self._unread, self._senders = unread, senders
             self._newest = max(self._newest, newest)
             was, self._paused_by = self._paused_by, paused_by
@@ -67,6 +75,12 @@ class Wake:
         """The session has taken mail just now."""
         with self._news:
             self._unread = left
+            self._answer()
+
+    def _answer(self) -> None:
+        if not self._is_answered:
+            self._is_answered = True
+            self._news.notify_all()
 
     def stop(self) -> None:
         with self._news:
@@ -89,17 +103,27 @@ class Wake:
             with self._news:
                 while not (self._due or self._stopped):
                     self._news.wait()
-                rest_s = self._last + GAP_S - time.monotonic()
-                while rest_s > 0 and not self._stopped:
+                while (rest_s := self._rest_s()) > 0 and not self._stopped:
                     self._news.wait(rest_s)
-                    rest_s = self._last + GAP_S - time.monotonic()
                 if self._stopped:
                     return
                 text, self._due = self._text(), ""
                 if not text:
                     continue
+                self._admitted = self._admits() - 1
                 self._last = time.monotonic()
+                self._is_answered = False
             self._tell(text)
+
+    def _admits(self) -> float:
+        """How many notices the inbox admits now."""
+        return min(float(AT_ONCE), self._admitted + (time.monotonic() - self._last) / ONE_MORE_S)
+
+    def _rest_s(self) -> float:
+        """How long the next notice must wait."""
+        lacks = 1 - self._admits()
+        gap_s = 0.0 if self._is_answered else self._last + GAP_S - time.monotonic()
+        return max(gap_s, lacks * ONE_MORE_S)
 
     def _text(self) -> str:
         """The notice that is due now; "" when it has become untrue. The number keeps the client from dropping a repeat."""

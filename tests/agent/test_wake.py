@@ -8,6 +8,7 @@ import tempfile
 import time
 import unittest
 from typing import Any
+from unittest import mock
 
 from lattice.agent import wake
 from tests.agent.scripted import ScriptedBroker
@@ -43,6 +44,24 @@ class Notices(unittest.TestCase):
         self.assertEqual("c2-lattice: 8 unread messages (from w2): call check_messages [notice 2]", self.inbox.texts(2)[1])
         first, second = (at for at, _, _ in self.inbox.lines)
         self.assertGreater(second - first, 0.9)
+
+    def test_what_comes_after_the_session_took_its_mail_is_told_at_once(self) -> None:
+        begun = time.monotonic()
+        for number in range(5):
+            self.wake.heard(1, ["w2"], number + 1, None)
+            self.inbox.texts(number + 1)
+            self.wake.took(0) if number % 2 else self.wake.heard(0, [], 0, None)
+        self.assertLess(time.monotonic() - begun, wake.GAP_S)
+
+    def test_never_more_than_the_inbox_admits(self) -> None:
+        with mock.patch.multiple(wake, AT_ONCE=3, ONE_MORE_S=0.4):
+            self.wake = self.make()
+            for number in range(5):
+                self.wake.heard(1, ["w2"], number + 1, None)
+                self.inbox.texts(number + 1)
+                self.wake.heard(0, [], 0, None)
+        at = [line[0] for line in self.inbox.lines]
+        self.assertGreater(at[4] - at[0], 0.7, "three at once, and one in 0.4 s after")
 
     def test_the_same_mail_is_told_once_however_often_it_is_heard(self) -> None:
         for _ in range(5):

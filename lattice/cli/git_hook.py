@@ -43,7 +43,7 @@ def add(folder: str, environ: Mapping[str, str], *, dry_run: bool = False) -> li
     if dry_run:
         return [f"would put a check of locks into {path}"]
     config_files.write(path, changed, 0o755)
-    return [f"put a check of locks into {path}: a commit of files that another session holds is refused (git commit --no-verify goes past it)"]
+    return [f"put a check of locks into {path}: it refuses a commit of what another session holds (git commit --no-verify goes past it)"]
 
 
 def remove(folder: str, environ: Mapping[str, str], *, dry_run: bool = False) -> list[str]:

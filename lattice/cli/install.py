@@ -68,8 +68,8 @@ def put_hooks(environ: Mapping[str, str], home: str, *, rewake: bool = False, dr
     """Put the hooks into the settings of every client that has such; what was done, in sentences. Refused."""
     said = []
     for adapter in adapters(environ, home):
-        done = adapter.install_hooks(rewake=rewake, dry_run=dry_run)
-        said += [f"{adapter.title}: {sentence}" for sentence in done] or ([f"{adapter.title}: hooks are there already"] if adapter.hooks() else [])
+        done = adapter.install_hooks(rewake=rewake, dry_run=dry_run) or (["hooks are there already"] if adapter.hooks() else [])
+        said += [f"{adapter.title}: {sentence}" for sentence in done]
     return said
 
 
@@ -184,10 +184,13 @@ def _git_hook(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _plugin(asked: argparse.Namespace) -> int:
     folder = os.path.abspath(asked.plugin)
-    said = claude_plugin.remove(folder, dry_run=asked.dry_run) if asked.uninstall else claude_plugin.write(folder, rewake=asked.rewake, dry_run=asked.dry_run)
-    _say(said or ["nothing to do"], "")
-    if not asked.uninstall and not asked.dry_run:
-        print(f"\nTry it: claude --plugin-dir {folder}\n  Use either the plugin or what install.py puts into your settings: with both, each hook runs twice.")
+    if asked.uninstall:
+        _say(claude_plugin.remove(folder, dry_run=asked.dry_run) or ["nothing to do"], "")
+        return 0
+    _say(claude_plugin.write(folder, rewake=asked.rewake, dry_run=asked.dry_run) or ["nothing to do"], "")
+    if not asked.dry_run:
+        print(f"\nTry it: claude --plugin-dir {folder}")
+        print("  Use either the plugin or what install.py puts into your settings: with both, each hook runs twice.")
     return 0
 
 
@@ -213,7 +216,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     what.add_argument("--uninstall", action="store_true", help="take everything out again")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
     parser.add_argument("--no-hooks", action="store_true", help="without hooks in the user's settings; those that are there go")
-    parser.add_argument("--rewake", action="store_true", help="with a hook that waits for mail and wakes an idle session, for Claude Code before 2.1.224")
+    parser.add_argument("--rewake", action="store_true", help="with a hook that wakes an idle session, for Claude Code before 2.1.224")
     parser.add_argument("--plugin", metavar="DIR", help="write the same as a Claude Code plugin folder instead; changes no settings")
     parser.add_argument("--git-hook", nargs="?", const=".", metavar="DIR", help="only the pre-commit hook of the repository in DIR (here)")
     parser.add_argument("--project", nargs="?", const=".", metavar="DIR", help="only for the project in DIR (here), in its .mcp.json")

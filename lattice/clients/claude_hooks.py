@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from lattice.clients import config_files, record
-from lattice.clients.base import NAME, digest, home_of
+from lattice.clients.base import digest, home_of
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "hooks", "main.py")
 _TAIL = os.path.join("lattice", "hooks", "main.py")
@@ -127,7 +127,7 @@ class HooksFile:
         if not found:
             return State(self.path, "none")
         scripts = sorted({script for groups in found.values() for group in groups for script in _ours(group)})
-        rewake = any(hook.get("asyncRewake") is True for groups in found.values() for group in groups for hook in group["hooks"])
+        rewake = any(hook.get("asyncRewake") is True for groups in found.values() for group in groups for hook in _our_hooks(group))
         return State(self.path, "ours" if found == entries(rewake=rewake) else "other", rewake, tuple(scripts))
 
     def put(self, rewake: bool, dry_run: bool = False) -> list[str]:
@@ -254,5 +254,9 @@ def settings_file(environ: Mapping[str, str]) -> str:
 
 def _ours(group: object) -> list[str]:
     """The scripts of ours that a group runs, one for each of its hooks that is ours."""
+    return [script_of(hook) for hook in _our_hooks(group)]
+
+
+def _our_hooks(group: object) -> list[dict[str, object]]:
     hooks = group.get("hooks") if isinstance(group, dict) else None
-    return [script for hook in hooks if (script := script_of(hook))] if isinstance(hooks, list) else []
+    return [hook for hook in hooks if script_of(hook)] if isinstance(hooks, list) else []

@@ -21,7 +21,7 @@ def loads(text: str) -> Any:
         return json.loads(text, parse_constant=_refuse)
     start = _skip(text, 0)
     try:
-        value, end = make_scanner(_Reading)(text, start)
+        value, end = make_scanner(_Reading)(text, start)  # type: ignore[arg-type]  # asked for its attributes alone
     except StopIteration:
         raise ValueError("not JSON") from None
     except RecursionError:

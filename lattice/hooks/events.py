@@ -140,7 +140,8 @@ def _failed(event: str, environ: Mapping[str, str], error: Exception) -> None:
     home = environ.get("C2_LATTICE_HOME") or os.path.expanduser("~/.c2-lattice")
     log.write(home, f"hook {event}", error)
     if traces.Traces(home, session.client_pid(environ)).once("failed"):
-        say({"systemMessage": f"c2-lattice: a hook failed ({error}); work goes on. {os.path.join(home, 'session.log')} says more. (Said once.)"})
+        more = os.path.join(home, "session.log")
+        say({"systemMessage": f"c2-lattice: a hook failed ({error}); work goes on. {more} says more. (Said once.)"})
 
 
 def _input() -> str:
@@ -155,9 +156,7 @@ def _without_broker(hook: Hook, refusal: Refusal) -> dict[str, object]:
     if refusal.code == "no_session" or not hook.traces.once("without"):
         return {}
     what = refusal.message.rstrip(".")
-    return {
-        "systemMessage": f"c2-lattice: {what}. Work goes on; edits are not checked against other sessions' locks, and mail waits. (Said once.)"
-    }
+    return {"systemMessage": f"c2-lattice: {what}. Work goes on; others' locks are not looked at and mail waits. (Said once.)"}
 
 
 # -- the events -------------------------------------------------------------------------------------
@@ -230,7 +229,8 @@ def permission(hook: Hook) -> dict[str, object]:
         return {}
     asked = hook.said.get("tool_input")
     wanted = asked if isinstance(asked, dict) else {}
-    text = next((value for name in ("command", "file_path", "url") if isinstance(value := wanted.get(name), str)), "") or compact_json.dumps(wanted)
+    named = [value for name in ("command", "file_path", "url") if isinstance(value := wanted.get(name), str) and value]
+    text = named[0] if named else compact_json.dumps(wanted)
     if len(text) > 4000:
         text = f"{text[:4000]}… ({len(text) - 4000} characters more)"
     hook.until = time.monotonic() + wait_s + CALLS_S
@@ -258,7 +258,7 @@ EVENTS: dict[str, Callable[[Hook], dict[str, object]]] = {
 # -- mail -------------------------------------------------------------------------------------------
 
 
-def ask(hook: Hook, max: int, **said: object) -> dict[str, Any]:  # noqa: A002 the wire's name
+def ask(hook: Hook, max: int, **said: object) -> dict[str, Any]:
     """Tell the broker that this hook ran, and take up to `max` messages. Refusal.
 
     Until they are said, the call stands in the traces with its key. A call that an ended hook left there is made again

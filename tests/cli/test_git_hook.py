@@ -25,7 +25,8 @@ class Repository(House):
         self.hook = os.path.join(self.repo, ".git", "hooks", "pre-commit")
 
     def git(self, *words: str, cwd: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["git", *words], cwd=cwd or self.repo, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
+        how = {"cwd": cwd or self.repo, "env": self.environ, "timeout": 60}
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=False, **how)  # type: ignore[call-overload,no-any-return]
 
     def text(self, path: str = "") -> str:
         with open(path or self.hook, encoding="utf-8") as file:
@@ -91,9 +92,8 @@ class Commits(Repository):
         self.git("add", "-A")
 
     def test_a_session_cannot_commit_what_another_holds(self) -> None:
-        with Session(
-            self.folder, cwd=self.repo, C2_LATTICE_HOME=self.home, C2_LATTICE_PORT=str(self.broker.port), PEER_ID="bob", C2_LATTICE_WAKE="off"
-        ) as session:
+        environ = {"C2_LATTICE_HOME": self.home, "C2_LATTICE_PORT": str(self.broker.port), "C2_LATTICE_WAKE": "off"}
+        with Session(self.folder, cwd=self.repo, PEER_ID="bob", **environ) as session:
             session.initialize()
             session.call("list_peers")
             self.alice.post("/lock", {"file_path": self.path, "reason": "mine"})

@@ -44,7 +44,8 @@ class InSettings(unittest.TestCase):
             return file.read().decode()
 
     def test_the_bytes_are_restored(self) -> None:
-        for text in (FOREIGN, FOREIGN.replace("\n", "\r\n"), "{}", "", '{"hooks":{}}', '{"hooks": {"Stop": []}}\n', '\ufeff{"a":1}', '{\n\t"a": 1\n}'):
+        short = ("{}", "", '{"hooks":{}}', '{"hooks": {"Stop": []}}\n', '\ufeff{"a":1}', '{\n\t"a": 1\n}')
+        for text in (FOREIGN, FOREIGN.replace("\n", "\r\n"), *short):
             with self.subTest(text):
                 self.write(text)
                 self.assertTrue(self.file.put(False))
@@ -74,7 +75,8 @@ class InSettings(unittest.TestCase):
         self.write(FOREIGN)
         self.file.put(False)
         text = self.text()
-        for part in ('"model" : "opus",   "permissions"', '{ "matcher":"Bash", "hooks":[ {"type":"command","command":"/x/y.sh"} ] }', '"last": 1.50'):
+        group = '{ "matcher":"Bash", "hooks":[ {"type":"command","command":"/x/y.sh"} ] }'
+        for part in ('"model" : "opus",   "permissions"', group, '"last": 1.50'):
             self.assertIn(part, text)
         self.assertEqual(json.loads(text)["hooks"]["PreToolUse"][1:], entries()["PreToolUse"])
 
@@ -160,13 +162,15 @@ class TheEntries(unittest.TestCase):
 
     def test_a_hook_is_known_by_its_script_alone(self) -> None:
         self.assertEqual(claude_hooks.script_of({"args": ["x", claude_hooks.MAIN]}), claude_hooks.MAIN)
+        other: object
         for other in ({}, {"args": "x"}, {"args": [1]}, {"command": claude_hooks.MAIN}, None, [], {"args": ["/x/hooks/main.py"]}):
             self.assertEqual(claude_hooks.script_of(other), "")
 
 
 class Lists(unittest.TestCase):
     def test_items_go_in_at_the_end_and_out_again(self) -> None:
-        for text in ('{"a":{"b":[1,2]}}', '{"a": {"b": [ 1 , {"x": "]"} ]}}', '{"a":{"b":[\n  1,\n  2\n]}}', '{"a":{"b":[\n    [1]\n  ]\n}}'):
+        lists = ("[1,2]", '[ 1 , {"x": "]"} ]', "[\n  1,\n  2\n]", "[\n    [1]\n  ]")
+        for text in ('{"a": {"b":' + one + "}}" for one in lists):
             with self.subTest(text):
                 there = json.loads(text)["a"]["b"]
                 more = append_items(text, ("a", "b"), [{"y": [3]}, 4], "f")

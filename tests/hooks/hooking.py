@@ -16,7 +16,9 @@ from lattice.clients import claude_hooks
 from tests.running import Broker, Session, until
 
 # What Claude Code says to each hook beside the event's own fields.
-COMMON = {"session_id": "5f0c-1", "transcript_path": "/tmp/t.jsonl", "permission_mode": "default", "effort": {"level": "high"}, "prompt_id": "p1"}
+COMMON = {
+    "session_id": "5f0c-1", "transcript_path": "/tmp/t.jsonl", "permission_mode": "default", "effort": {"level": "high"}, "prompt_id": "p1",
+}  # fmt: skip
 
 
 class Ran:
@@ -77,9 +79,8 @@ class Hooked(unittest.TestCase):
     def session(self, peer: str = "") -> Session:
         """A session of this client, enrolled."""
         peer = peer or "b-" + os.urandom(3).hex()
-        session = Session(
-            self.broker.home, cwd=self.project, C2_LATTICE_PORT=str(self.broker.port), PEER_ID=peer, C2_LATTICE_WORKSPACE=self.workspace, C2_LATTICE_WAKE="off"
-        )
+        environ = {"C2_LATTICE_PORT": str(self.broker.port), "C2_LATTICE_WORKSPACE": self.workspace, "C2_LATTICE_WAKE": "off"}
+        session = Session(self.broker.home, cwd=self.project, PEER_ID=peer, **environ)
         self.addCleanup(session.close)
         session.initialize()
         session.call("list_peers")
@@ -101,10 +102,12 @@ class Hooked(unittest.TestCase):
     def until_flag(self, word: str) -> None:
         until(lambda: word in self.flag(), f"the flag says {word}: {self.flag()!r}")
 
-    def run_hook(self, event: str, tool: str = "", given: dict[str, Any] | None = None, *, word: str = "", environ: dict[str, str] | None = None,
-                 python: str = "", **said: Any) -> Ran:  # fmt: skip
+    def run_hook(
+        self, event: str, tool: str = "", given: dict[str, Any] | None = None, *, environ: dict[str, str] | None = None,
+        python: str = "", **said: Any,
+    ) -> Ran:  # fmt: skip
         """Start the one hook that the settings name for this, with this on stdin. `python` stands in for the interpreter."""
-        [hook] = stored(event, tool, word)
+        [hook] = stored(event, tool)
         argv = [hook["command"], *hook["args"]]
         if python:
             argv = [python if arg == os.path.realpath(sys.executable) else arg for arg in argv]

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 import unittest
@@ -20,7 +19,8 @@ NOBODY = "/there/is/no/such/interpreter"
 OUR_MAIL = "mcp__c2-lattice__check_messages"
 IDLE = (
     ("UserPromptSubmit", ""), ("PreToolUse", "Edit"), ("PreToolUse", "NotebookEdit"), ("PreToolUse", "mcp__files__write_file"),
-    ("PreToolUse", "Bash"), ("PostToolUse", "Read"), ("PostToolUse", "Bash"), ("PostToolUseFailure", "Bash"), ("Stop", ""), ("PermissionRequest", ""),
+    ("PreToolUse", "Bash"), ("PostToolUse", "Read"), ("PostToolUse", "Bash"), ("PostToolUseFailure", "Bash"), ("Stop", ""),
+    ("PermissionRequest", ""),
 )  # fmt: skip
 
 
@@ -47,6 +47,7 @@ class Mail(Hooked):
     @unittest.skipIf(os.name == "nt", "there it is the interpreter at once")
     def test_with_nothing_to_do_no_interpreter_is_started(self) -> None:
         until(lambda: not self.flag(), "the flag is down")
+        traces.remove(os.path.join(self.broker.state, "flags", f"{os.getpid()}.cause"))  # of another test's session: same client
         for event, tool in IDLE:
             with self.subTest(event=event, tool=tool):
                 ran = self.run_hook(event, tool, python=NOBODY)
@@ -111,7 +112,8 @@ class Mail(Hooked):
                 os.write(writing, b"x" * 65536)
         except BlockingIOError:
             os.set_blocking(writing, True)  # full: the hook cannot say what it was handed
-        stuck = subprocess.Popen([hook["command"], *hook["args"]], stdin=subprocess.PIPE, stdout=writing, env=self.environ, cwd=self.project)
+        argv = [hook["command"], *hook["args"]]
+        stuck = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=writing, env=self.environ, cwd=self.project)
         assert stuck.stdin is not None
         with stuck.stdin:
             stuck.stdin.write(json.dumps({**COMMON, "cwd": self.project, "hook_event_name": "PostToolUse", "tool_name": "Read"}).encode())
@@ -156,7 +158,8 @@ class Mail(Hooked):
     def test_a_bad_line_on_stdin_is_logged_and_stands_in_nobodys_way(self) -> None:
         [hook] = stored("SessionStart")
         for text in ("not json", "[]", "", '{"cwd": 5, "source": {}}'):
-            done = subprocess.run([hook["command"], *hook["args"]], input=text, env=self.environ, capture_output=True, text=True, timeout=20, check=False)
+            argv = [hook["command"], *hook["args"]]
+            done = subprocess.run(argv, input=text, env=self.environ, capture_output=True, text=True, timeout=20, check=False)
             self.assertEqual((done.returncode, done.stderr), (0, ""), text)
 
 
@@ -168,7 +171,8 @@ class StartsAndEnds(Hooked):
         for source in ("startup", "resume", "clear", "compact"):
             ran = self.run_hook("SessionStart", source=source)
             self.assertIn(f"you are {self.peer}", ran.context)
-            self.assertIn(f"#{task} Write the parser", ran.context)
+            self.assertIn(f"#{task}", ran.context)
+            self.assertIn("Write the parser", ran.context)
             self.assertLessEqual(len(ran.context.encode()), 1600)
 
     def test_a_start_waits_for_the_session_to_become_a_peer(self) -> None:
@@ -234,11 +238,12 @@ class Permissions(Hooked):
         person = self.broker.person()
         for verdict, behaviour in (("approve", "allow"), ("changes", "deny")):
             answers: list[Any] = []
-            thread = threading.Thread(
-                target=lambda: answers.append(
-                    self.run_hook("PermissionRequest", "Bash", {"command": "rm -rf build"}, environ={"C2_LATTICE_PERMISSIONS": "20"})  # noqa: B023
-                )
-            )
+
+            def ask(answers: list[Any] = answers) -> None:
+                wanted = {"command": "rm -rf build"}
+                answers.append(self.run_hook("PermissionRequest", "Bash", wanted, environ={"C2_LATTICE_PERMISSIONS": "20"}))
+
+            thread = threading.Thread(target=ask)
             thread.start()
             asked = until(lambda: person.get("/escalations?state=open&everywhere=1")["escalations"], "it is asked")
             self.assertIn("rm -rf build", asked[0]["text"])
@@ -279,7 +284,7 @@ class WithoutABroker(Hooked):
         began = time.monotonic()
         first = self.run_hook("PreToolUse", "Edit", {"file_path": path})
         self.assertEqual((first.status, first.stderr, first.decision), (0, "", ""))
-        self.assertIn("not checked", first.said["systemMessage"])
+        self.assertIn("not looked at", first.said["systemMessage"])
         for event, tool in (("PreToolUse", "Write"), ("UserPromptSubmit", ""), ("Stop", ""), ("PreCompact", ""), ("SessionEnd", "")):
             ran = self.run_hook(event, tool, {"file_path": path}, prompt="go on")
             self.assertEqual((ran.status, ran.stdout, ran.stderr), (0, "", ""), event)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import unittest
+from typing import Any
 
 from tests.hooks.hooking import Hooked, Ran
 from tests.running import until
 
-EDITS = {
-    "Write": {"content": "mine"}, "Edit": {"old_string": "x", "new_string": "y"}, "MultiEdit": {"edits": [{"old_string": "x", "new_string": "y"}]},
-}  # fmt: skip
+CHANGE = {"old_string": "x", "new_string": "y"}
+EDITS: dict[str, dict[str, object]] = {"Write": {"content": "mine"}, "Edit": {**CHANGE}, "MultiEdit": {"edits": [CHANGE]}}
 
 
 class Guarded(Hooked):
@@ -26,9 +26,10 @@ class Guarded(Hooked):
         self.until_flag("locks")
 
     def edit(self, path: str, tool: str = "Edit", **environ: str) -> Ran:
-        return self.run_hook("PreToolUse", tool, {"file_path": path, **EDITS.get(tool, {})}, environ=environ)
+        given: dict[str, Any] = {"file_path": path, **EDITS.get(tool, {})}
+        return self.run_hook("PreToolUse", tool, given, environ=environ)
 
-    def bash(self, command: str, **said: object) -> Ran:
+    def bash(self, command: str, **said: Any) -> Ran:
         return self.run_hook("PreToolUse", "Bash", {"command": command, "description": "x"}, **said)
 
     def refused(self, ran: Ran) -> None:
@@ -60,7 +61,8 @@ class Edits(Guarded):
     def test_one_file_is_one_lock_in_all_its_spellings(self) -> None:
         self.lock()
         os.symlink(os.path.join(self.project, "src"), os.path.join(self.project, "link"))
-        for spelling in ("src/app.py", "./src/../src/app.py", os.path.join(self.project, "link", "app.py"), self.file.replace("/src", "//src")):
+        linked = os.path.join(self.project, "link", "app.py")
+        for spelling in ("src/app.py", "./src/../src/app.py", linked, self.file.replace("/src", "//src")):
             self.refused(self.edit(spelling))
 
     def test_what_lies_in_a_held_folder_or_glob_is_held(self) -> None:
@@ -106,7 +108,8 @@ class Edits(Guarded):
 class Commands(Guarded):
     def test_a_command_that_writes_a_held_file_is_refused(self) -> None:
         self.lock()
-        for command in ("echo x > src/app.py", f"sed -i s/x/y/ {self.file}", "cd src && tee app.py < /dev/null", "git checkout -- src/app.py", "rm src/app.py"):
+        commands = ("echo x > src/app.py", f"sed -i s/x/y/ {self.file}", "cd src && tee app.py < /dev/null", "git checkout -- src/app.py")
+        for command in (*commands, "rm src/app.py"):
             with self.subTest(command):
                 self.refused(self.bash(command))
 
@@ -117,7 +120,8 @@ class Commands(Guarded):
 
     def test_harmless_commands_and_those_elsewhere_are_let_through(self) -> None:
         self.lock()
-        for command in ("cat src/app.py", "grep -rn x src | sort", "echo x > src/other.py", "git status", "", "cp src/app.py /tmp/nowhere-else"):
+        elsewhere = ("echo x > src/other.py", "cp src/app.py /tmp/nowhere-else")
+        for command in ("cat src/app.py", "grep -rn x src | sort", "git status", "", *elsewhere):
             with self.subTest(command):
                 self.let_go_on(self.bash(command))
 

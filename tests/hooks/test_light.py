@@ -25,7 +25,8 @@ class TheSmallJson(unittest.TestCase):
                 compact_json.loads(text)
 
     def test_what_it_says_json_reads_back(self) -> None:
-        for value in ({"a": [1, 2.5, True, None, "ü\u202e\"\\\n"], "": {}}, "\ud800", [], 2**60, -0.0):
+        values: tuple[object, ...] = ({"a": [1, 2.5, True, None, "ü\u202e\"\\\n"], "": {}}, "\ud800", [], 2**60, -0.0)
+        for value in values:
             with self.subTest(value):
                 self.assertEqual(json.loads(compact_json.dumps(value)), value)
         self.assertTrue(compact_json.dumps("ü\x7f").isascii())
@@ -42,7 +43,8 @@ class TheProof(unittest.TestCase):
             for wrong in ((secret, NONCE, 7898, 4321, proof), (secret, NONCE, 7899, 4322, proof), (b"w" * 32, NONCE, 7899, 4321, proof)):
                 self.assertFalse(door.is_proof(*wrong))
                 self.assertFalse(tokens.check_proof(*wrong))
-            for nothing in (None, "", 0, [], proof[:-1], proof.upper()):
+            others: tuple[object, ...] = (None, "", 0, [], proof[:-1], proof.upper())
+            for nothing in others:
                 self.assertFalse(door.is_proof(secret, NONCE, 7899, 4321, nothing))
         self.assertFalse(door.is_proof(b"", NONCE, 1, 1, tokens.prove(b"x" * 32, NONCE, 1, 1)))
 

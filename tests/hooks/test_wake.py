@@ -17,8 +17,8 @@ class Waking(Hooked):
     def start(self, **environ: str) -> subprocess.Popen[str]:
         [hook] = stored("Stop", word="Wake")
         process = subprocess.Popen(
-            [hook["command"], *hook["args"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.project,
-            env={**self.environ, **environ},
+            [hook["command"], *hook["args"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=self.project, env={**self.environ, **environ},
         )  # fmt: skip
         self.addCleanup(self.end, process)
         assert process.stdin is not None

@@ -62,7 +62,7 @@ class ScriptedModel:
                 if path.endswith("/count_tokens"):
                     self.answer(200, b'{"input_tokens": 100}')
                 elif path.endswith("/messages"):
-                    reply = message(body, model.reply(body))
+                    reply = message(body, model.answer(path, body))
                     if body.get("stream"):
                         self.answer(200, stream(reply), "text/event-stream")
                     else:
@@ -100,8 +100,12 @@ class ScriptedModel:
         self.thread.join()
         self.server.server_close()
 
+    def answer(self, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """The content blocks that answer a request to this path."""
+        return self.reply(body)
+
     def reply(self, body: dict[str, Any]) -> list[dict[str, Any]]:
-        """The content blocks that answer this request."""
+        """The next step of the conversation's plan."""
         messages = body.get("messages", [])
         offered = [tool for tool in body.get("tools") or [] if tool.get("name")]
         text = flat(body.get("system")) + "\n" + "\n".join(flat(item.get("content")) for item in messages)

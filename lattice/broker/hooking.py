@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lattice.broker.call import Call
 
 
-
 def hook(tx: Tx, call: Call) -> dict[str, Any]:
     """{ok, messages, more[, capsule][, released]}: what this event proves, changes and hands in."""
     caller, said = call.caller, call.values
@@ -30,10 +29,12 @@ def hook(tx: Tx, call: Call) -> dict[str, Any]:
     answer: dict[str, Any] = {"ok": True, "proven": proven, "messages": [], "more": 0}
     if event == "UserPromptSubmit":
         peers.set_cause(tx, caller.id, None)
-    if event == "Stop":
+    if event in ("Stop", "SessionEnd"):
         answer["released"] = locks.release_turn(tx, caller)
-    if said["max"] and not (said["urgent_only"] and not messages.unread(tx, caller.id)["urgent"]):
-        taken = messages.take(tx, caller, receipts=names.new_key, max=said["max"], way="hook", process=caller.process)
+    if said["max"]:
+        taken = messages.take(
+            tx, caller, receipts=names.new_key, max=said["max"], way="hook", process=caller.process, urgent_only=said["urgent_only"]
+        )
         answer.update(messages=taken["messages"], more=taken["more"])
     if event == "SessionStart":
         answer["capsule"] = capsules.write(tx, caller)
@@ -121,10 +122,11 @@ def breach(tx: Tx, call: Call) -> dict[str, Any]:
 def permission(call: Call) -> Parked | Answer:
     """A tool wants leave: an escalation that the person answers. Waits; {decided: allow | deny | none, escalation_id, answer}."""
     broker, caller, said = call.broker, call.caller, call.values
+    request = {"tool": said["tool"], "wait_s": said["wait_s"]}
 
     def raise_it(tx: Tx) -> int:
         escalation_id = escalations.open_one(
-            tx, caller, kind="permission", text=f"{said['tool']}: {said['text']}", task_id=None, run_id=None, request={"tool": said["tool"]}
+            tx, caller, kind="permission", text=f"{said['tool']}: {said['text']}", task_id=None, run_id=None, request=request
         )
         escalations.carried_by(tx, caller, escalation_id, None)
         return escalation_id
@@ -134,23 +136,28 @@ def permission(call: Call) -> Parked | Answer:
 
     def look() -> Answer | Parked:
         row = broker.read(lambda tx: escalations.get(tx, escalation_id))
-        if row["state"] == "resolved":
-            decided = "allow" if row["verdict"] == "approve" else "deny"
-            return Answer(200, {"decided": decided, "escalation_id": escalation_id, "answer": row["answer"], "by": row["resolved_by"]})
         left = until - broker.clock.monotonic()
-        if left > 0.05:
+        if row["state"] == "open" and left > 0.05:
             return Parked(f"escalation:{escalation_id}", left, look)
-        broker.write(lambda tx: _withdraw(tx, escalation_id), "permission")
-        return Answer(200, {"decided": "none", "escalation_id": escalation_id})
+        if row["state"] == "open":
+            row = broker.write(lambda tx: _withdraw(tx, escalation_id), "permission")
+        decided = {"approve": "allow", "": "none"}.get(row["verdict"], "deny")
+        return Answer(200, {"decided": decided, "escalation_id": escalation_id, "answer": row["answer"], "by": row["resolved_by"]})
 
     return look()
 
 
-def _withdraw(tx: Tx, escalation_id: int) -> None:
-    """Nobody answered in time: the client's own prompt stands, so the question is no longer ours."""
-    row = escalations.get(tx, escalation_id)
-    if row["state"] == "open":
+def withdraw_overdue(tx: Tx, escalation_ids: list[int]) -> None:
+    """Whoever waited for these verdicts is gone (its hook was ended, or the broker): nobody would hear the answer."""
+    for escalation_id in escalation_ids:
+        _withdraw(tx, escalation_id)
+
+
+def _withdraw(tx: Tx, escalation_id: int) -> dict[str, Any]:
+    """Nobody answered in time: the client's own prompt stands, so the question is no longer ours. As it is now: perhaps answered at the last moment."""
+    if escalations.get(tx, escalation_id)["state"] == "open":
         escalations.withdraw(tx, escalation_id, "nobody answered in time; the client asked its own user")
+    return escalations.get(tx, escalation_id)
 
 
 def capsule(tx: Tx, call: Call) -> dict[str, Any]:

@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lattice.broker import spawning
-from lattice.domain import conversations, departures, events, idempotency, locks
+from lattice.broker import hooking, spawning
+from lattice.domain import conversations, departures, escalations, events, idempotency, locks
 from lattice.domain.caller import BROKER
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ log = logging.getLogger("lattice.broker")
 TICK_S = 1.0
 LATE_S = 3.0  # a tick this much behind its time: nobody was heard meanwhile
 HOUSEKEEPING_S = 60.0
+PERMISSION_SLACK_S = 5.0  # whoever waits for a verdict withdraws its question itself; this is for those that are gone
 LOST_IS_OLD_S = 86_400.0  # a session that comes back after a day reads its files anew anyway
 
 
@@ -39,7 +40,7 @@ class Sweep:
         self._kept_house = self._last
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
-        self.jobs: list[Callable[[], None]] = [self.late_peers, self.lapsed_locks, self.closed_locks, self.kept_places, self.unanswered_spawns]
+        self.jobs: list[Callable[[], None]] = [self.late_peers, self.lapsed_locks, self.closed_locks, self.kept_places, self.unanswered_spawns, self.unanswered_permissions]
         self.chores: list[Callable[[], None]] = [self.old_losses, self.unnamed_peers, self.old_keys, self.old_turns, self.snapshot, self.old_events]
 
     def start(self) -> None:
@@ -130,6 +131,12 @@ class Sweep:
 
     def unanswered_spawns(self) -> None:
         spawning.refuse_old(self._broker)
+
+    def unanswered_permissions(self) -> None:
+        broker = self._broker
+        overdue = broker.read(lambda tx: escalations.permissions_overdue(tx, broker.clock.now() - PERMISSION_SLACK_S))
+        if overdue:
+            broker.write(lambda tx: hooking.withdraw_overdue(tx, overdue), "withdraw")
 
     # -- chores, once a minute ----------------------------------------------------------------------------
 

@@ -142,5 +142,11 @@ def spawns_waiting(tx: Tx, before: float) -> list[int]:
     return [row["id"] for row in tx.all("SELECT id FROM escalations WHERE kind = 'spawn' AND state = 'open' AND created_at < ?", (before,))]
 
 
+def permissions_overdue(tx: Tx, now: float) -> list[int]:
+    """Open wishes for permission whose asker has stopped waiting by that time."""
+    rows = tx.all("SELECT id, request, created_at FROM escalations WHERE kind = 'permission' AND state = 'open'")
+    return [row["id"] for row in rows if row["created_at"] + json.loads(row["request"]).get("wait_s", 0) < now]
+
+
 def _shown(row: Any) -> dict[str, Any]:
     return {**dict(row), "request": json.loads(row["request"])}

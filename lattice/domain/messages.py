@@ -24,6 +24,7 @@ from lattice.names import ARCHITECT_ADDRESS, BROADCAST, PERSON
 from lattice.store.database import Tx
 
 MAX_TRIES = 5
+_URGENT = "('blocker', 'error', 'review_request')"
 _NAMED = re.compile(r"\bmessage\s*#?(\d{1,15})\b", re.IGNORECASE)
 PREFIX = {"blocker": "[AUTO-ESCALATED] ", "error": "[AUTO-BROADCAST] "}  # v4's words for a copy that was not addressed to its reader
 
@@ -184,15 +185,17 @@ def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, 
 
 
 def take(tx: Tx, caller: Caller, *, receipts: Callable[[], str], max: int = INBOX_MESSAGES, way: str = "tool", process: str = "",
-         tool_use_id: str | None = None, **_: object) -> dict[str, Any]:  # noqa: A002 the wire's name
+         tool_use_id: str | None = None, urgent_only: bool = False, **_: object) -> dict[str, Any]:  # noqa: A002 the wire's name
     """Offer the caller its oldest mail: {messages, more, paused}. Whole messages, at most `max` and 24 KB (but always one).
+
+    `urgent_only`: blockers, errors and reviews; the rest waits.
 
     The person's mail is read when shown; everybody else's when the offer is proven.
     """
     rows = tx.all(
         "SELECT m.*, d.attempts, p.role FROM deliveries d JOIN messages m ON m.id = d.message_id LEFT JOIN peers p ON p.id = m.sender_id"
-        " WHERE d.recipient = ? AND d.state = 'queued' ORDER BY d.message_id LIMIT ?",
-        (caller.id, max),
+        f" WHERE d.recipient = ? AND d.state = 'queued' AND (NOT ? OR m.category IN {_URGENT}) ORDER BY d.message_id LIMIT ?",
+        (caller.id, int(urgent_only), max),
     )
     offered: list[dict[str, Any]] = []
     size = 0
@@ -364,7 +367,7 @@ def unread(tx: Tx, peer_id: str) -> dict[str, Any]:
 def unread_by_sender(tx: Tx, peer_id: str) -> list[Any]:
     """sender_id, n, urgent: who waited longest first."""
     return tx.all(
-        "SELECT m.sender_id, COUNT(*) AS n, SUM(m.category IN ('blocker', 'error', 'review_request')) AS urgent"
+        f"SELECT m.sender_id, COUNT(*) AS n, SUM(m.category IN {_URGENT}) AS urgent"
         " FROM deliveries d JOIN messages m ON m.id = d.message_id WHERE d.recipient = ? AND d.state = 'queued'"
         " GROUP BY m.sender_id ORDER BY MIN(m.id)",
         (peer_id,),

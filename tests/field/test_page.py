@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
 import time
 import unittest
 from typing import Any, ClassVar
@@ -303,6 +304,103 @@ class Acting(OnThePage):
         status, said = other.call("GET", "/peers")
         self.assertEqual((401, "killed"), (status, said.get("code")))
 
+    def test_held_mail_is_let_through_or_stopped(self) -> None:
+        worker, other = self.enrol("worker-fe"), self.enrol("worker-api")
+        ids = [worker.post("/send", {"recipient_id": "worker-api", "category": "finding", "content": "Look, please"})["message_id"] for _ in range(5)]
+        self.sign_in()
+        self.browser.wait_for_text("worker-fe to worker-api: held back", within="#attention")
+        self.browser.wait_for_text("for the 4th time in 10 minutes", within="#attention")
+        self.assertEqual(2, self.browser.run("return document.querySelectorAll('#calls > li').length"))
+        self.browser.click("Let through", within="#calls > li:nth-child(1)")
+        self.browser.wait("return document.querySelectorAll('#calls > li').length === 1")
+        self.browser.click("Stop", within="#attention")
+        self.browser.wait_for_text("could not be delivered", within="#attention")
+        self.assertEqual(ids[:4], [mail["id"] for mail in other.post("/inbox/take", {})["messages"]])
+        self.assertIn("stopped by the person", worker.post("/inbox/take", {})["messages"][0]["content"])
+
+    def test_a_permission_is_allowed_and_another_denied(self) -> None:
+        worker = self.enrol("worker-fe")
+        self.sign_in()
+        for button, answer, verdict in (("Allow", "", "allow"), ("Deny", "Not on this branch", "deny")):
+            with self.subTest(button):
+                asked: list[tuple[int, dict[str, Any]]] = []
+                asking = threading.Thread(
+                    target=lambda asked=asked: asked.append(worker.call("POST", "/permission", {"tool": "Bash", "text": "git push --force", "wait_s": 20}))
+                )
+                asking.start()
+                self.browser.wait_for_text("worker-fe wants to use Bash", within="#attention")
+                self.browser.wait_for_text("git push --force", within="#attention")
+                if answer:
+                    self.browser.type("#attention textarea", answer)
+                self.browser.click(button, within="#attention")
+                asking.join(20)
+                self.assertEqual((200, verdict, answer), (asked[0][0], asked[0][1]["decided"], asked[0][1]["answer"]))
+                self.browser.wait_for_text("Nothing needs you", within="#attention")
+
+    def test_a_lock_shows_how_far_it_reaches_and_who_waits_in_which_order(self) -> None:
+        peers = [self.enrol(id) for id in ("worker-a", "worker-b", "worker-c")]
+        peers[0].post("/lock", {"file_path": "src/"})
+        for peer in peers[1:]:
+            peer.post("/lock", {"file_path": "src/", "queue": True})
+        peers[1].post("/lock", {"file_path": "docs/*.md", "shared": True})
+        self.sign_in()
+        self.browser.wait_for_text("directory", within="#locks")
+        self.browser.wait_for_text("pattern", within="#locks")
+        waiting = self.browser.run("return [...document.querySelectorAll('#locks .queue li')].map((one) => one.innerText)")
+        self.assertEqual(["worker-b", "worker-c"], [one.split()[0] for one in waiting])
+        peers[0].post("/unlock", {"file_path": "src/"})
+        self.browser.wait_for_text("free, and kept for: worker-b", within="#locks")
+        self.browser.wait_for_text("its turn", within="#locks")
+
+    def test_a_message_shows_the_ladder_that_it_climbed(self) -> None:
+        arch, worker = self.enrol("arch", "architect"), self.enrol("worker-fe")
+        self.enrol("worker-api")
+        message = arch.post("/send", {"recipient_id": "broadcast", "category": "finding", "content": "The schema is merged"})["message_id"]
+        mail = worker.post("/inbox/take", {})["messages"][0]
+        worker.post("/inbox/ack", {"receipts": [mail["receipt"]], "proof": "tool"})
+        worker.post("/send", {"recipient_id": "arch", "category": "finding", "content": "I rebase now", "reply_to": message})
+        self.sign_in()
+        self.browser.wait_for_text("The schema is merged", within="#mail-list")
+        self.browser.click("2 waiting, 1 acted on", within="#mail-list > li:nth-child(2)")
+        self.browser.wait_for_text("proven by tool", within="#dialog")
+        rungs = "return [...document.querySelectorAll('#dialog .ladder')].map((one) => [...one.children].map((rung) => rung.className))"
+        found = self.browser.run(rungs)
+        self.assertEqual([["", "to-come", "to-come", "to-come"]] * 2 + [["", "", "", ""]], sorted(found, key=lambda one: one.count("")))
+        self.picture("ladder", 1400)
+        self.assert_well_behaved()
+
+    def test_a_peer_says_how_mail_reaches_it(self) -> None:
+        self.enrol("worker-a", ways=["socket", "tool"])
+        self.enrol("worker-b", ways=["tool"])
+        self.sign_in()
+        self.browser.wait_for_text("wakes it at once", within="#peer-list > li:nth-child(1)")
+        self.browser.wait_for_text("not while idle", within="#peer-list > li:nth-child(2)")
+
+    def test_in_one_workspace_only_that_one_is_written_to_and_paused(self) -> None:
+        worker = self.enrol("worker-fe")
+        other = self.broker.enrol("miller", "worker", "example.org/ada/mill", working_dir="/mill", beat_ms=60_000)
+        self.sign_in()
+        self.browser.wait_for_text("miller", within="#peers")
+        self.browser.run("const box = document.getElementById('workspace'); box.value = arguments[0]; box.dispatchEvent(new Event('change'))", "=" + ROOM)
+        self.browser.wait("return !document.querySelector('#peers').innerText.includes('miller')")
+        self.browser.run("document.getElementById('to').value = 'broadcast'")
+        self.browser.type("#words", "To this room")
+        self.browser.click("Send", within="#compose")
+        self.browser.wait_for_text("To this room", within="#mail-list")
+        self.assertEqual(1, len(worker.post("/inbox/take", {})["messages"]))
+        self.assertEqual([], other.post("/inbox/take", {})["messages"])
+        self.browser.click("New task…", within="#tasks")
+        self.browser.type("#dialog input", "Paint the sign")
+        self.browser.click("Create", within="#dialog")
+        self.browser.wait_for_text("Paint the sign", within="#task-list")
+        task = worker.get("/tasks")["tasks"][0]
+        self.assertEqual(("Paint the sign", "command-center"), (task["title"], task["created_by"]))
+        self.assertEqual([], other.get("/tasks")["tasks"])
+        self.browser.click("Pause all", within="header")
+        self.browser.click("Pause all", within="#dialog")
+        self.browser.wait_for_text("worker-fe is paused", within="#attention")
+        self.assertFalse(other.post("/heartbeat", {"id": "miller"})["paused"])
+
     def test_all_are_paused_and_resumed(self) -> None:
         worker = self.enrol("worker-fe")
         self.sign_in()
@@ -427,20 +525,27 @@ class Payloads(OnThePage):
 
 class AFullPage(OnThePage):
     def test_every_section_shows_what_there_is(self) -> None:
-        arch = self.enrol("arch", "architect", summary="Splitting the checkout into tasks", git_branch="main")
+        arch = self.enrol("arch", "architect", summary="Splitting the checkout into tasks", git_branch="main", ways=["socket", "hook", "tool"])
         worker = self.enrol("worker-fe", summary="The checkout form", git_branch="feature/form", git_dirty_files=["src/form.ts"])
         arch.post("/runs", {"id": "checkout-v2", "name": "Checkout v2", "goal": "Pay without an account"})
         first = arch.post("/tasks", {"title": "Order schema", "priority": "high", "run_id": "checkout-v2"})["task_id"]
         arch.post("/tasks", {"title": "Form talks to the API", "blocked_by": [first], "run_id": "checkout-v2"})
         worker.post("/tasks/claim", {"task_id": first})
         worker.post("/lock", {"file_path": "src/form.ts"})
+        worker.post("/lock", {"file_path": "styles/"})
+        arch.post("/lock", {"file_path": "styles/", "queue": True, "reason": "one colour"})
+        for _ in range(4):
+            worker.post("/send", {"recipient_id": "arch", "category": "question", "content": "Is the schema final?"})
+        permission = threading.Thread(target=lambda: worker.again().call("POST", "/permission", {"tool": "Bash", "text": "npm install stripe", "wait_s": 60}))
+        permission.daemon = True
+        permission.start()
         arch.post("/memory", {"key": "orders.key", "value": "kept 24 h", "type": "decision"})
         arch.post("/memory", {"key": "orders.key", "value": "kept 48 h", "type": "decision"})
         arch.post("/send", {"recipient_id": "broadcast", "category": "status_update", "content": "Schema is merged"})
         worker.post("/escalations", {"kind": "blocker", "text": "Where is the key?"})
         self.sign_in()
         seen = {
-            "#attention": "Where is the key?", "#peers": "feature/form", "#tasks": "Form talks to the API", "#locks": "src/form.ts",
+            "#attention": "Where is the key?", "#calls": "npm install stripe", "#peers": "feature/form", "#tasks": "Form talks to the API", "#locks": "src/form.ts",
             "#memory": "kept 48 h", "#runs": "0 of 2 tasks done", "#messages": "Schema is merged", "#log": "claim", "#workspace": "shop",
         }  # fmt: skip
         for where, text in seen.items():

@@ -14,6 +14,7 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
+from lattice.agent.mail import PROOF_AFTER_S
 from tests.field.minds import Shown
 from tests.field.scripted_model import Step
 from tests.field.workplace import WorkplaceCase
@@ -103,6 +104,133 @@ class Waking(WorkplaceCase):
         bob.enter("Wait for mail.")
         self.model.until_shown("bob", "Wait for mail")
         self.rounds("interactive", lambda number: None)
+
+
+class Sent(WorkplaceCase):
+    """Mail to bob from a peer over HTTP."""
+
+    sent = "unsent"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice = self.place.broker.enrol("alice", workspace="here")
+        beating = self.place.broker.beat_all([self.alice])
+        self.addCleanup(beating.close)
+
+    def send(self, text: str = "the parser is broken") -> int:
+        self.sent = text
+        said = self.alice.post("/send", {"recipient_id": "bob", "category": "finding", "content": text})
+        return int(said["message_id"])
+
+    def state(self, message: int) -> str:
+        return str(self.state_of(message, "bob")["state"])
+
+
+class ReadIsRead(Sent):
+    """The sender's receipt says `read` only once the client has the result."""
+
+    def test_a_subagents_call_counts_as_its_sessions_and_nothing_is_handed_in_twice(self) -> None:
+        states: dict[str, str] = {}
+        sent: list[int] = []
+
+        def mind(shown: Shown) -> str | Step:
+            if "READ-THE-MAIL" in shown.new and "DELEGATE" not in shown.new:
+                sent.append(self.send())
+                states["before the call"] = self.state(sent[0])
+                return Step("check_messages")
+            if self.sent in shown.result():
+                states["when it was shown"] = self.state(sent[0])
+                return "The subagent has read it."
+            if shown.results:
+                return "It was read."
+            return Step("Agent", {"description": "read mail", "prompt": "READ-THE-MAIL please", "subagent_type": "claude"})
+
+        bob = self.talk("bob", mind)
+        bob.turn("DELEGATE the mail.")
+        self.assertEqual(states["before the call"], "queued")
+        self.assertIn(states["when it was shown"], ("offered", "read"))
+        until(lambda: self.state(sent[0]) == "read", "it is read")
+        self.assertEqual(self.state_of(sent[0], "bob")["proof"], "hook PostToolUse")
+        bob.turn("Anything else?")
+        self.assertEqual(self.model.times_shown("bob", self.sent), 1)
+
+    def test_an_interrupted_call_reads_nothing_and_the_mail_comes_again_and_says_so(self) -> None:
+        sent: list[int] = []
+
+        def mind(shown: Shown) -> str | Step:
+            if "LOOK-NOW" in shown.new and not sent:
+                sent.append(self.send())
+                self.place.broker.freeze()  # the call is on its way until we let it
+                return Step("check_messages")
+            return reader(shown)
+
+        bob = self.screen("bob", mind)
+        bob.until_text("accept edits on")
+        bob.enter("LOOK-NOW for mail")
+        self.addCleanup(self.place.broker.thaw)
+        self.model.until_shown("bob", "LOOK-NOW")
+        bob.until_text("check_messages")
+        bob.press("Escape")
+        bob.until_text("Interrupted")
+        self.place.broker.thaw()
+        until(lambda: self.state_of(sent[0], "bob")["attempts"], "the offer is given back")
+        shown = self.model.until_shown("bob", re.escape(self.sent))
+        self.assertIn("redelivered", shown.new)
+        self.assertIn(f"#{sent[0]} ", shown.new)
+        until(lambda: self.state(sent[0]) == "read", "it is read after all")
+        self.assertEqual(self.model.times_shown("bob", self.sent), 1)
+
+    def test_edits_after_the_mail_bring_no_second_offer(self) -> None:
+        sent: list[int] = []
+        done: list[str] = []
+
+        def mind(shown: Shown) -> str | Step:
+            if "LOOK-NOW" in shown.new:
+                sent.append(self.send())
+                return Step("check_messages")
+            if shown.results and len(done) < 12:
+                done.append(shown.result())
+                return Step("Write", {"file_path": self.place.file(f"notes{len(done) - 1}.txt"), "content": f"note {len(done) - 1}\n"})
+            return "All is written."
+
+        bob = self.talk("bob", mind)
+        bob.turn("LOOK-NOW")
+        told = self.state_of(sent[0], "bob")
+        self.assertEqual((told["state"], told["attempts"]), ("read", 0))
+        self.assertEqual(self.model.times_shown("bob", self.sent), 1)
+        self.assertEqual(self.place.content("notes11.txt"), "note 11\n")
+
+
+class ReadIsReadWithoutHooks(Sent):
+    """Where no hook tells that a result was taken, a later call does; one that was under way beside it does not."""
+
+    options = ("--no-hooks",)
+
+    def test_a_call_beside_it_and_edits_prove_nothing_and_a_later_call_does(self) -> None:
+        sent: list[int] = []
+        states: list[str] = []
+
+        def mind(shown: Shown) -> str | Step | list[Step]:
+            if "LOOK-NOW" in shown.new:
+                sent.append(self.send())
+                return [Step("check_messages"), Step("list_peers"), Step("list_peers")]
+            if not sent:
+                return "Ready." if shown.results else Step("list_peers")
+            states.append(self.state(sent[0]))
+            if len(states) <= 10:
+                return Step("Write", {"file_path": self.place.file("notes.txt"), "content": f"note {len(states)}\n"})
+            if len(states) == 11:
+                return Step("list_peers", before=lambda: time.sleep(PROOF_AFTER_S))
+            return "All is written."
+
+        bob = self.talk("bob", mind)
+        bob.turn("Who is there?")  # so that the tool is loaded, and the three calls are in one message
+        bob.turn("LOOK-NOW")
+        self.assertEqual(states[:11], ["offered"] * 11)
+        until(lambda: self.state(sent[0]) == "read", "the later call proves it")
+        told = self.state_of(sent[0], "bob")
+        self.assertEqual((told["proof"], told["attempts"]), ("tool", 0))
+        self.assertEqual(self.model.times_shown("bob", self.sent), 1)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def let_go(tx: Tx, caller: Caller, peer_id: str, reason: str, *, may_be_frozen: 
     Answers {tasks: ids, locks: paths, seats: workspaces, offers: how many}.
     """
     released = {
-        "tasks": tasks.let_go(tx, caller, peer_id, f"{peer_id} departed ({reason})"),
+        "tasks": tasks.let_go(tx, caller, peer_id, reason),
         "locks": locks.let_go(tx, caller, peer_id, may_be_frozen=may_be_frozen, reason=reason),
         "seats": peers.vacate(tx, caller, peer_id),
         "offers": messages.return_offers(tx, caller, peer_id, reason),

@@ -246,8 +246,7 @@ def _folded(fold_: Fold, row: Mapping[str, Any]) -> dict[str, Any]:
     return data
 
 
-def _canonical(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def _link(*parts: object) -> str:

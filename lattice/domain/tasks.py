@@ -67,7 +67,7 @@ def claim(tx: Tx, caller: Caller, *, task_id: int, **_: object) -> dict[str, Any
         raise broke
     token = peers.next_token(tx)
     if not tx.run(
-        "UPDATE tasks SET status = 'in_progress', assigned_to = ?, reserved_for = NULL, token = ?, attempts = attempts + 1,"
+        "UPDATE tasks SET status = 'in_progress', assigned_to = ?, reserved_for = NULL, left_by = '', token = ?, attempts = attempts + 1,"
         " claimed_at = ?, updated_at = ? WHERE id = ? AND status = 'pending' AND n_open = 0"
         " AND (reserved_for IS NULL OR reserved_for = ?)",
         (caller.id, token, tx.at, tx.at, task_id, caller.id),
@@ -213,7 +213,7 @@ def depend(tx: Tx, caller: Caller, *, task_id: int, add: list[int] | None, remov
 def let_go(tx: Tx, caller: Caller, peer_id: str, reason: str) -> list[int]:
     """Everything a leaving peer was at is pending again; what was reserved for it is for anybody. Answers the ids it was at."""
     held = [row["id"] for row in tx.all("SELECT id FROM tasks WHERE assigned_to = ? AND status = 'in_progress' ORDER BY id", (peer_id,))]
-    _to_pending(tx, caller, held, reason, None, None)
+    _to_pending(tx, caller, held, f"{peer_id} departed ({reason})", None, None, left_by=peer_id)
     reserved = [row["id"] for row in tx.all("SELECT id FROM tasks WHERE reserved_for = ? AND status = 'pending' ORDER BY id", (peer_id,))]
     if reserved:
         tx.run("UPDATE tasks SET reserved_for = NULL, updated_at = ? WHERE reserved_for = ? AND status = 'pending'", (tx.at, peer_id))
@@ -392,11 +392,11 @@ def _end(tx: Tx, caller: Caller, row: Any, status: str, artifacts: str, note: st
     _changed(tx, caller, row, row["id"])
 
 
-def _to_pending(tx: Tx, caller: Caller, task_ids: list[int], note: str, workspace: str | None, run_id: str | None) -> None:
+def _to_pending(tx: Tx, caller: Caller, task_ids: list[int], note: str, workspace: str | None, run_id: str | None, *, left_by: str = "") -> None:
     for task_id in task_ids:
         tx.run(
-            "UPDATE tasks SET status = 'pending', assigned_to = NULL, claimed_at = NULL, note = ?, updated_at = ? WHERE id = ?",
-            (note, tx.at, task_id),
+            "UPDATE tasks SET status = 'pending', assigned_to = NULL, claimed_at = NULL, note = ?, left_by = ?, updated_at = ? WHERE id = ?",
+            (note, left_by, tx.at, task_id),
         )
     if task_ids:
         events.record(tx, caller, "task", task_ids, run_id=run_id, workspace=workspace)
@@ -426,11 +426,11 @@ def _waits_for(tx: Tx, task_id: int, other: int) -> bool:
 
 def _claim_left_by(tx: Tx, caller: Caller, peer_id: str) -> list[int]:
     rows = tx.all(
-        "SELECT id, note FROM tasks WHERE status = 'pending' AND n_open = 0 AND reserved_for IS NULL AND attempts > 0"
+        "SELECT id FROM tasks WHERE status = 'pending' AND n_open = 0 AND reserved_for IS NULL AND left_by = ?"
         " AND (? OR workspace = ?) ORDER BY id",
-        (int(caller.is_person), caller.workspace),
+        (peer_id, int(caller.is_person), caller.workspace),
     )
-    left = [row["id"] for row in rows if row["note"].startswith(f"{peer_id} departed (")]
+    left = [row["id"] for row in rows]
     if left and peers.over_budget(tx, caller.id) is None:
         for task_id in left:
             claim(tx, caller, task_id=task_id)

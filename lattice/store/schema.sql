@@ -112,9 +112,6 @@ CREATE TABLE messages (
 );
 CREATE INDEX messages_by_sender ON messages (sender_id, id);
 CREATE INDEX messages_by_run ON messages (run_id, id) WHERE run_id IS NOT NULL;
-CREATE INDEX messages_by_workspace ON messages (workspace, id);
-CREATE INDEX messages_by_root ON messages (root, id) WHERE root IS NOT NULL;
-CREATE INDEX messages_by_gist ON messages (sender_id, gist, id);
 
 -- One row per recipient: how far the message came. queued -> (held ->) offered -> read -> acted, or dead.
 CREATE TABLE deliveries (
@@ -218,6 +215,7 @@ CREATE TABLE tasks (
     updated_at   REAL NOT NULL,
     claimed_at   REAL,
     finished_at  REAL,
+    left_by      TEXT NOT NULL DEFAULT '',    -- while pending: whose departure opened it again, so that its next process takes it up
     CHECK ((status = 'in_progress') <= (assigned_to IS NOT NULL))
 );
 CREATE INDEX tasks_claimable ON tasks (rank, id) WHERE status = 'pending' AND n_open = 0;

@@ -106,7 +106,6 @@ CREATE TABLE messages (
 );
 CREATE INDEX messages_by_sender ON messages (sender_id, id);
 CREATE INDEX messages_by_run ON messages (run_id, id) WHERE run_id IS NOT NULL;
-CREATE INDEX messages_by_workspace ON messages (workspace, id);
 
 -- One row per recipient: how far the message came. queued -> (held ->) offered -> read -> acted, or dead.
 CREATE TABLE deliveries (

@@ -33,10 +33,10 @@ CREATE TABLE lost_locks (
 ALTER TABLE messages ADD COLUMN parent INTEGER;
 ALTER TABLE messages ADD COLUMN root INTEGER;
 ALTER TABLE messages ADD COLUMN gist TEXT NOT NULL DEFAULT '';
-CREATE INDEX messages_by_root ON messages (root, id) WHERE root IS NOT NULL;
-CREATE INDEX messages_by_gist ON messages (sender_id, gist, id);
 
 CREATE INDEX deliveries_held ON deliveries (message_id) WHERE state = 'held';
+
+ALTER TABLE tasks ADD COLUMN left_by TEXT NOT NULL DEFAULT '';
 
 ALTER TABLE receipts ADD COLUMN tool_use_id TEXT NOT NULL DEFAULT '';
 

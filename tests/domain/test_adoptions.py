@@ -57,6 +57,16 @@ class GoingOnWithIt(AdoptionCase):
         self.unlock("bob", "src/")
         self.assertTrue(any("is free now" in text for text in self.house.texts("cleo")))
 
+    def test_a_note_that_reads_like_a_departure_gives_a_task_to_nobody(self) -> None:
+        task = self.house.task("arch", "the work")
+        self.house.post("ann", "/tasks/claim", task_id=task)
+        self.house.post("ann", f"/tasks/{task}/release", reason="old departed (x")
+        self.depart()
+        self.house.enrol("old", working_dir=self.repo, process="life-2")
+        self.assertEqual("pending", self.house.value("SELECT status FROM tasks"))
+        self.depart()
+        self.assertEqual([], self.adopt("bob")["tasks"])
+
     def test_what_others_took_since_stays_theirs(self) -> None:
         task = self.at_work()
         self.lock("old", "lib/")

@@ -134,7 +134,7 @@ class ReadIsRead(Sent):
         sent: list[int] = []
 
         def mind(shown: Shown) -> str | Step:
-            if "READ-THE-MAIL" in shown.new and "DELEGATE" not in shown.new:
+            if "READ-THE-MAIL" in shown.new and "DELEGATE" not in shown.new and not sent:
                 sent.append(self.send())
                 states["before the call"] = self.state(sent[0])
                 return Step("check_messages")
@@ -143,14 +143,18 @@ class ReadIsRead(Sent):
                 return "The subagent has read it."
             if shown.results:
                 return "It was read."
+            if "DELEGATE" not in shown.new:
+                return "I see."
             return Step("Agent", {"description": "read mail", "prompt": "READ-THE-MAIL please", "subagent_type": "claude"})
 
         bob = self.talk("bob", mind)
-        bob.turn("DELEGATE the mail.")
+        bob.say("DELEGATE the mail.")  # the subagent works in the background
+        until(lambda: "when it was shown" in states, "the subagent is shown the mail")
         self.assertEqual(states["before the call"], "queued")
         self.assertIn(states["when it was shown"], ("offered", "read"))
         until(lambda: self.state(sent[0]) == "read", "it is read")
         self.assertEqual(self.state_of(sent[0], "bob")["proof"], "hook PostToolUse")
+        until(lambda: bob.ends() >= 2, "the session hears that its subagent is done")
         bob.turn("Anything else?")
         self.assertEqual(self.model.times_shown("bob", self.sent), 1)
 

@@ -51,6 +51,7 @@ class Hook:
         self.settings: Any = settings_of.read(dict(environ))
         self.client = session.client_pid(environ)
         self.traces = traces.Traces(self.settings.home, self.client)
+        self.began = time.time()
         self.until = time.monotonic() + CALLS_S
         self.later: list[Callable[[], object]] = []  # once our word is out
         self._door: Door | None = None
@@ -263,8 +264,11 @@ def ask(hook: Hook, max: int, **said: object) -> dict[str, Any]:
 
     Until they are said, the call stands in the traces with its key. A call that an ended hook left there is made again
     instead: it answers the same mail, and this hook says it. That this hook ran is then told afterwards, since it
-    proves that what was handed in before was seen.
+    proves that what was handed in before was seen. Beside a hook that says mail just now (tools run side by side) it
+    would prove what nobody has seen yet: then nothing is asked, and the next hook does.
     """
+    if hook.event == "PostToolUse" and hook.traces.is_beside_another(hook.began):
+        return {}
     body: dict[str, object] = {"event": hook.event, "session": hook.text("session_id")[:100], "max": max}
     body |= {"idempotency_key": os.urandom(16).hex(), **said}
     left = hook.traces.abandoned()
@@ -290,7 +294,7 @@ def _call_standing(hook: Hook, path: str, body: dict[str, object], *, answers_re
             return {}
         raise
     if answer.get("messages"):
-        hook.later.append(lambda: traces.remove(path))
+        hook.later.append(lambda: hook.traces.handed(path))
     elif path:
         traces.remove(path)
     return answer

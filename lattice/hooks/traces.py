@@ -1,8 +1,10 @@
 """Traces: small files in `hooks/` of the state directory, from one hook of a session to its next.
 
     CLIENT.said.WORD      this was said to the session once, and is not said again
-    CLIENT.call.PID       the call that hook PID was making: whoever finds PID gone makes it again, with the same
-                          idempotency key, so that mail handed to a hook that was ended on its way is handed in all the same
+    CLIENT.call.PID       the call that hook PID makes, until it has said what it was handed: whoever finds PID gone makes
+                          it again, with the same idempotency key, so that mail handed to a hook that was ended on its
+                          way is handed in all the same
+    CLIENT.handed         its time is when a hook last said mail: one that began before that proves nothing
     CLIENT.watch.CALL     what held files looked like before a command that could not be read
     CLIENT.wake           whoever waits to wake the session holds it
     CLIENT.woken          how much mail it was woken for
@@ -13,6 +15,7 @@ All 0600, all of one client process by its id; gone with the session, or when th
 from __future__ import annotations
 
 import os
+import time
 
 from lattice.agent import process
 from lattice.hooks import compact_json
@@ -21,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+STANDS_S = 20.0  # no hook takes so long: what stands longer was left, whoever has its process id by now
 _MAX_BYTES = 4 * 1024 * 1024
 
 
@@ -61,10 +65,8 @@ class Traces:
 
     def abandoned(self) -> tuple[str, dict[str, Any]] | None:
         """(path, call) of a hook that was ended before it had said what it was handed; it is the finder's now."""
-        mark = f"{self._client}.call."
-        for entry in self._entries():
-            pid = entry.removeprefix(mark)
-            if entry == pid or not pid.isdigit() or process.is_alive(int(pid)):
+        for entry, stands in self._calls():
+            if stands:
                 continue
             taken = self.path("call", str(os.getpid()))
             try:
@@ -77,11 +79,29 @@ class Traces:
             remove(taken)
         return None
 
+    def handed(self, path: str) -> None:
+        """What the call at `path` answered has been said."""
+        last = self.path("handed")
+        try:
+            os.replace(path, last)
+            os.utime(last)
+        except OSError:
+            pass  # cleared meanwhile: the session ends
+
+    def is_beside_another(self, began: float) -> bool:
+        """Does another hook say mail just now, or did one after this one `began` (seconds since 1970)? Then this one proves nothing."""
+        if any(stands for _, stands in self._calls()):
+            return True
+        try:
+            return os.stat(self.path("handed")).st_mtime >= began
+        except OSError:
+            return False
+
     def begin(self) -> None:
         """A client process starts: what an earlier one of its id left is not its own, nor is what dead ones left."""
         for entry in self._entries():
             client, _, rest = entry.partition(".")
-            is_left = rest.partition(".")[0] in ("said", "call", "watch") if client == self._client else _is_dead(client)
+            is_left = rest.partition(".")[0] in ("said", "call", "handed", "watch") if client == self._client else _is_dead(client)
             if is_left:
                 remove(os.path.join(self.folder, entry))
 
@@ -90,6 +110,20 @@ class Traces:
         for entry in self._entries():
             if entry.startswith(self._client + "."):
                 remove(os.path.join(self.folder, entry))
+
+    def _calls(self) -> list[tuple[str, bool]]:
+        """(entry, is the hook that makes it still there) of the calls of other hooks of this session."""
+        found = []
+        for entry in self._entries():
+            pid = entry.removeprefix(f"{self._client}.call.")
+            if entry == pid or not pid.isdigit() or int(pid) == os.getpid():
+                continue
+            try:
+                age = time.time() - os.stat(os.path.join(self.folder, entry)).st_mtime
+            except OSError:
+                continue  # said by now
+            found.append((entry, age < STANDS_S and process.is_alive(int(pid))))
+        return found
 
     def _entries(self) -> list[str]:
         try:

@@ -1,6 +1,6 @@
 """A real broker, a session with its MCP server, a peer beside it, and the hooks as the settings file starts them.
 
-The client of the session is this test process: the MCP server is its child, the hooks get its id as CLAUDE_PID.
+The client of each session is a shell of its own: the MCP server is its child, the hooks get its id as CLAUDE_PID.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import unittest
 from typing import Any
 
 from lattice.clients import claude_hooks
-from tests.running import Broker, Session, until
+from tests.running import PYTHON, TOP, Broker, Session, until
 
 # What Claude Code says to each hook beside the event's own fields.
 COMMON = {
@@ -66,12 +66,13 @@ class Hooked(unittest.TestCase):
         cls.addClassCleanup(cls.broker.close)
 
     def setUp(self) -> None:
+        self.client = os.getpid()
         self.workspace = self.id().rpartition(".")[2]  # of this test alone
         self.project = os.path.join(self.broker.home, self.workspace)
         os.makedirs(self.project, exist_ok=True)
         self.environ = {
             "HOME": self.broker.home, "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "C2_LATTICE_HOME": self.broker.state,
-            "C2_LATTICE_DB": self.broker.database, "CLAUDE_PID": str(os.getpid()), "CLAUDECODE": "1", "CLAUDE_CODE_ENTRYPOINT": "cli",
+            "C2_LATTICE_DB": self.broker.database, "CLAUDE_PID": str(self.client), "CLAUDECODE": "1", "CLAUDE_CODE_ENTRYPOINT": "cli",
         }  # fmt: skip
         if sys.platform == "win32":
             self.environ["SYSTEMROOT"] = os.environ["SYSTEMROOT"]
@@ -80,7 +81,12 @@ class Hooked(unittest.TestCase):
         """A session of this client, enrolled."""
         peer = peer or "b-" + os.urandom(3).hex()
         environ = {"C2_LATTICE_PORT": str(self.broker.port), "C2_LATTICE_WORKSPACE": self.workspace, "C2_LATTICE_WAKE": "off"}
-        session = Session(self.broker.home, cwd=self.project, PEER_ID=peer, **environ)
+        # The colon keeps the shell from becoming the server.
+        server = [*PYTHON, os.path.join(TOP, "mcp_server.py")]
+        command = server if os.name == "nt" else ["/bin/sh", "-c", '"$@"; :', "sh", *server]
+        session = Session(self.broker.home, cwd=self.project, command=command, PEER_ID=peer, **environ)
+        self.client = os.getpid() if os.name == "nt" else session.process.pid
+        self.environ["CLAUDE_PID"] = str(self.client)
         self.addCleanup(session.close)
         session.initialize()
         session.call("list_peers")
@@ -94,7 +100,7 @@ class Hooked(unittest.TestCase):
     def flag(self) -> str:
         """Why the session's flag is up; "" when it is down."""
         try:
-            with open(os.path.join(self.broker.state, "flags", str(os.getpid())), encoding="utf-8") as file:
+            with open(os.path.join(self.broker.state, "flags", str(self.client)), encoding="utf-8") as file:
                 return file.read()
         except FileNotFoundError:
             return ""

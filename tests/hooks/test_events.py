@@ -13,7 +13,7 @@ from typing import Any
 
 from lattice.hooks import traces
 from tests.hooks.hooking import COMMON, Hooked, stored
-from tests.running import Broker, Peer, until
+from tests.running import Broker, Peer, Session, until
 
 NOBODY = "/there/is/no/such/interpreter"
 OUR_MAIL = "mcp__c2-lattice__check_messages"
@@ -47,7 +47,6 @@ class Mail(Hooked):
     @unittest.skipIf(os.name == "nt", "there it is the interpreter at once")
     def test_with_nothing_to_do_no_interpreter_is_started(self) -> None:
         until(lambda: not self.flag(), "the flag is down")
-        traces.remove(os.path.join(self.broker.state, "flags", f"{os.getpid()}.cause"))  # of another test's session: same client
         for event, tool in IDLE:
             with self.subTest(event=event, tool=tool):
                 ran = self.run_hook(event, tool, python=NOBODY)
@@ -79,7 +78,7 @@ class Mail(Hooked):
     def test_a_prompt_gets_the_mail_and_ends_the_chain_of_causes(self) -> None:
         message = self.send()
         self.assertIn(f"#{message} ", self.run_hook("UserPromptSubmit", prompt="go on").context)
-        cause = os.path.join(self.broker.state, "flags", f"{os.getpid()}.cause")
+        cause = os.path.join(self.broker.state, "flags", f"{self.client}.cause")
         until(lambda: os.path.exists(cause), "it was shown mail")
         self.run_hook("UserPromptSubmit", prompt="something else")
         until(lambda: not os.path.exists(cause), "the person spoke")
@@ -90,7 +89,7 @@ class Mail(Hooked):
         self.assertIn(f"#{message} ", self.run_hook("UserPromptSubmit", prompt=notice).context)
         self.run_hook("UserPromptSubmit", prompt=notice)
         self.assertEqual(self.delivery(message)["state"], "read")
-        self.assertTrue(os.path.exists(os.path.join(self.broker.state, "flags", f"{os.getpid()}.cause")))
+        self.assertTrue(os.path.exists(os.path.join(self.broker.state, "flags", f"{self.client}.cause")))
 
     def test_what_is_too_much_for_one_hook_comes_with_the_next_and_whole(self) -> None:
         for letter in "abc":
@@ -129,6 +128,24 @@ class Mail(Hooked):
         self.assertIn(f"#{message} ", ran.context)
         self.assertEqual(self.run_hook("PostToolUse", "Read").stdout, "")
         self.assertEqual(self.delivery(message)["state"], "read")
+
+    def test_a_hook_beside_one_that_says_mail_proves_nothing(self) -> None:
+        message = self.send()
+        self.run_hook("PostToolUse", "Read")
+        left = traces.Traces(self.broker.state, self.client)
+        standing = left.keep("call", str(self.broker.pid), {})  # any process that lives
+        self.assertEqual(self.run_hook("PostToolUse", "Read").stdout, "")
+        self.assertEqual(self.delivery(message)["state"], "offered")
+        os.utime(standing, (1, 1))  # far too old to be a hook's
+        self.run_hook("PostToolUse", "Read")
+        self.assertEqual(self.delivery(message)["state"], "read")
+
+    def test_only_a_hook_that_began_after_the_last_word_proves_it(self) -> None:
+        left = traces.Traces(self.broker.state, self.client)
+        before = time.time() - 60
+        left.handed(left.keep("call", "1", {}))
+        self.assertTrue(left.is_beside_another(before))
+        self.assertFalse(left.is_beside_another(time.time() + 60))
 
     def test_a_stop_goes_on_for_urgent_mail_once_in_a_row(self) -> None:
         self.send("by the way", "finding")
@@ -181,6 +198,7 @@ class StartsAndEnds(Hooked):
 
         def start() -> None:
             began.set()
+            until(lambda: self.client != os.getpid(), "the client is there")
             answers.append(self.run_hook("SessionStart", source="startup").context)
 
         thread = threading.Thread(target=start)
@@ -211,18 +229,16 @@ class StartsAndEnds(Hooked):
 
     @unittest.skipIf(os.name == "nt", "a parent says nothing there")
     def test_a_client_that_does_not_say_its_id_is_our_parent(self) -> None:
-        self.session()
-        environ = {name: value for name, value in self.environ.items() if name != "CLAUDE_PID"}
-        [hook] = stored("SessionStart")
-        done = subprocess.run(
-            [hook["command"], *hook["args"]], input=json.dumps({"source": "resume", "hook_event_name": "SessionStart"}), env=environ,
-            capture_output=True, text=True, timeout=20, check=False,
-        )  # fmt: skip
-        self.assertIn(f"you are {self.peer}", done.stdout)
+        environ = {"C2_LATTICE_PORT": str(self.broker.port), "C2_LATTICE_WAKE": "off"}
+        with Session(self.broker.home, cwd=self.project, PEER_ID="child-of-this", **environ) as session:  # this process is its client
+            session.initialize()
+            session.call("list_peers")
+            del self.environ["CLAUDE_PID"]
+            self.assertIn("you are child-of-this", self.run_hook("SessionStart", source="resume").context)
 
     def test_an_end_takes_its_traces_along(self) -> None:
         self.session()
-        left = traces.Traces(self.broker.state, os.getpid())
+        left = traces.Traces(self.broker.state, self.client)
         self.assertTrue(left.once("without"))
         other = traces.Traces(self.broker.state, 1)
         other.once("without")

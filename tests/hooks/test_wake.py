@@ -37,7 +37,7 @@ class Waking(Hooked):
 
         def held() -> bool:
             try:
-                with open(os.path.join(self.broker.state, "hooks", f"{os.getpid()}.wake"), "rb") as file:
+                with open(os.path.join(self.broker.state, "hooks", f"{self.client}.wake"), "rb") as file:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except FileNotFoundError:
                 return False

@@ -358,9 +358,9 @@ def _attention(
     for mail in held:
         found.append(
             {
-                "type": "held", "title": f"{mail['sender_id']} to {mail['recipients']}: held back", "detail": mail["content"], "reason": mail["reason"],
-                "peer_id": mail["sender_id"], "message_id": mail["id"], "category": mail["category"], "at": mail["created_at"],
-                "workspace": mail["workspace"],
+                "type": "held", "title": f"{mail['sender_id']} to {mail['recipients']}: held back", "detail": mail["content"],
+                "reason": mail["reason"], "peer_id": mail["sender_id"], "message_id": mail["id"], "category": mail["category"],
+                "at": mail["created_at"], "workspace": mail["workspace"],
             }
         )  # fmt: skip
     for peer in peers:
@@ -490,7 +490,8 @@ def _locks(view: _View) -> list[Json]:
 def _lock_queue(view: _View) -> list[Json]:
     """Who waits for which lock, first come first served; `offered_at`: told that it is free, and it is kept for it."""
     rows = view.rows(
-        "SELECT file_path, reach, mode, peer_id, task_id, reason, workspace, queued_at, offered_at FROM lock_queue WHERE {here} ORDER BY id LIMIT ?",
+        "SELECT file_path, reach, mode, peer_id, task_id, reason, workspace, queued_at, offered_at FROM lock_queue"
+        " WHERE {here} ORDER BY id LIMIT ?",
         MAX_LOCKS,
     )
     return [dict(row) for row in rows]

@@ -136,17 +136,19 @@ def _task(answer: Answer, you: str) -> str:
 
 def _locks(answer: Answer, you: str) -> str:
     """Who holds what, and below it who waits, in their order."""
-    rows, waiting = _rows(answer, "locks"), _rows(answer, "queue")
-    for row in (*rows, *waiting):
-        row["covers"] = _covers(row)
-        row["is"] = "closed: its holder was lost" if row.get("state") == "closed" else row.get("mode") or "exclusive"
-    lines = [table(rows, (("peer_id", "HELD BY"), ("locked_at", "SINCE"), ("is", "MODE"), ("task_id", "TASK"), ("covers", "WHAT")))] if rows else ["no locks"]
+    rows, waiting = ([{**row, "covers": _covers(row), "is": _mode(row)} for row in _rows(answer, name)] for name in ("locks", "queue"))
+    columns = (("peer_id", "HELD BY"), ("locked_at", "SINCE"), ("is", "MODE"), ("task_id", "TASK"), ("covers", "WHAT"))
+    lines = [table(rows, columns) if rows else "no locks"]
     if waiting:
-        for row in waiting:
-            row["is"] = f"{cell(row['is'])}, it is kept for it" if row.get("offered_at") else row["is"]
         columns = (("peer_id", "WAITS"), ("queued_at", "SINCE"), ("is", "MODE"), ("task_id", "TASK"), ("covers", "FOR"))
         lines += ["", table(waiting, columns)]
     return "\n".join(lines)
+
+
+def _mode(row: Answer) -> str:
+    if row.get("state") == "closed":
+        return "closed: its holder was lost"
+    return cell(row.get("mode") or "exclusive") + (", it is kept for it" if row.get("offered_at") else "")
 
 
 def _covers(row: Answer) -> str:
@@ -183,15 +185,18 @@ def _receipts(answer: Answer, you: str) -> str:
     message, rows = answer.get("message"), _rows(answer, "deliveries") or _rows(answer, "receipts")
     lines = []
     if isinstance(message, dict):
-        lines.append(f"#{cell(message.get('id'))}  {cell(message.get('from'))} → {cell(message.get('to'))}  {cell(message.get('category'))}  {cell(message.get('sent'))}")
+        whose = f"{cell(message.get('from'))} → {cell(message.get('to'))}"
+        lines.append(f"#{cell(message.get('id'))}  {whose}  {cell(message.get('category'))}  {cell(message.get('sent'))}")
     for row in rows:
-        lines += [f"{cell(row.get('recipient') or row.get('recipient_id'))}: {_STATE_WORDS.get(str(row.get('state')), cell(row.get('state')))}"]
+        state = cell(row.get("state"))
+        lines += [f"{cell(row.get('recipient') or row.get('recipient_id'))}: {_STATE_WORDS.get(state, state)}"]
         lines += [f"  {word.ljust(13)}{time_of}" for word, time_of in _ladder(row)]
     return "\n".join(lines) if lines else generic(answer)
 
 
 _STATE_WORDS = {
-    "queued": "waits", "held": "held back", "offered": "handed over, not proven read yet", "read": "read", "acted": "acted on", "dead": "given up",
+    "queued": "waits", "held": "held back", "offered": "handed over, not proven read yet", "read": "read", "acted": "acted on",
+    "dead": "given up",
 }  # fmt: skip
 
 
@@ -228,7 +233,8 @@ def _adopted(answer: Answer, you: str) -> str:
 
 
 def _released(answer: Answer, you: str) -> str:
-    return f"message {cell(answer.get('message_id'))}: {_VERDICT_WORDS.get(str(answer.get('verdict')), 'done')} ({cell(answer.get('recipients'))})"
+    how = _VERDICT_WORDS.get(str(answer.get("verdict")), "done")
+    return f"message {cell(answer.get('message_id'))}: {how} ({cell(answer.get('recipients'))})"
 
 
 _VERDICT_WORDS = {"let_through": "let through", "stop": "stopped; its sender is told"}

@@ -46,7 +46,7 @@ def main(words: list[str]) -> int:
 
 
 def wait(chosen: Settings, environ: Mapping[str, str], timeout_s: float | None, is_urgent: bool) -> dict[str, object] | None:
-    """What waits; None when the time is up. Raises the Refusal of a broker that was not there at the beginning, or that refuses for good."""
+    """What waits; None when the time is up. Raises the Refusal of a broker that was never there, or that refuses for good."""
     until = None if timeout_s is None else time.monotonic() + timeout_s
     door: Door | None = None
     met = False

@@ -32,15 +32,15 @@ ALWAYS_PASS = ("blocker", "error", "review_request")  # they open an escalation,
 
 # Texts made of these alone say only "I have it". Anything with a name, a number, a path or a question says more.
 _RECEIVED = (
-    "ok(?:ay)?|k|great|perfect|nice|cool|good|awesome|excellent|noted|received|message received|roger|copy|ack|acked|acknowledged|understood|thanks?|thank you"
-    "|thx|ty|cheers|got it|got that|will do|on it|no problem|np|you too|you ?re welcome|welcome|happy to help|much appreciated|appreciated|appreciate it"
-    "|standing by|have a (?:nice|great|good) day|bye"
+    "ok(?:ay)?|k|great|perfect|nice|cool|good|awesome|excellent|noted|received|message received|roger|copy|ack|acked|acknowledged"
+    "|understood|thanks?|thank you|thx|ty|cheers|got it|got that|will do|on it|no problem|np|you too|you ?re welcome|welcome|happy to help"
+    "|much appreciated|appreciated|appreciate it|standing by|have a (?:nice|great|good) day|bye"
 )
 # These agree: to whoever proposed or asked that is an answer. ("Done" is news, and stands on neither list.)
 _AGREED = "yes|yep|yup|sure|fine|confirmed|agreed|sounds good|looks good|lgtm|makes sense|all good|all clear|likewise|same here"
 _BESIDE = (
-    "so much|very much|a lot|for the (?:update|info|confirmation|help|work|reply)|for letting me know|for confirming|for your (?:message|help|reply)"
-    "|work|job|and|again|that|i|too|then|all|everyone"
+    "so much|very much|a lot|for the (?:update|info|confirmation|help|work|reply)|for letting me know|for confirming"
+    "|for your (?:message|help|reply)|work|job|and|again|that|i|too|then|all|everyone"
 )
 _ACK = re.compile(rf"(?=(?:.*\b)?(?:{_RECEIVED}|{_AGREED})\b)(?:(?:{_RECEIVED}|{_AGREED}|{_BESIDE})(?:\s+|$))+")
 _AGREES = re.compile(rf"\b(?:{_AGREED})\b")
@@ -91,7 +91,8 @@ def why_hold(tx: Tx, caller: Caller, cause: Cause, category: str, recipients: li
     senders = [caller.id, *(row["sender_id"] for row in chain)]
     period = _cycle(senders)
     if period:
-        return f"{MAX_ROUNDS} rounds between {', '.join(sorted(set(senders[:period])))} without a change to a task, lock, memory or escalation, or a human word"
+        those = ", ".join(sorted(set(senders[:period])))
+        return f"{MAX_ROUNDS} rounds between {those} without a change to a task, lock, memory or escalation, or a human word"
     return None
 
 
@@ -104,7 +105,7 @@ def is_empty_ack(text: str, category: str) -> bool:
 
 
 def answers_nothing(text: str, asked: str, asked_category: str) -> bool:
-    """Is this acknowledgement of `asked` without content? Not where that asked for something; nor is an agreement, but with another acknowledgement."""
+    """Is this acknowledgement of `asked` without content? Not where that asked for something; an agreement only with another one."""
     if asked_category not in _PLAIN or "?" in asked:
         return False
     return is_empty_ack(asked, asked_category) or _AGREES.search(_words(text)) is None
@@ -178,6 +179,7 @@ def _cycle(senders: list[str]) -> int:
     """The length of a cycle of senders that has gone MAX_ROUNDS rounds and goes on, else 0."""
     for period in range(2, len(senders) // MAX_ROUNDS + 1):
         rounds = senders[: period * MAX_ROUNDS + 1]
-        if len(rounds) > period * MAX_ROUNDS and all(rounds[at] == rounds[at % period] for at in range(len(rounds))) and len(set(rounds[:period])) == period:
+        repeats = len(rounds) > period * MAX_ROUNDS and all(rounds[at] == rounds[at % period] for at in range(len(rounds)))
+        if repeats and len(set(rounds[:period])) == period:
             return period
     return 0

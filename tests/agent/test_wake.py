@@ -25,7 +25,9 @@ class Notices(unittest.TestCase):
 
     def make(self, **more: Any) -> wake.Wake:
         made = wake.Wake(
-            more.pop("environ", self.inbox.environ), is_wanted=more.pop("is_wanted", True), on_failure=lambda what, _: self.failures.append(what)
+            more.pop("environ", self.inbox.environ),
+            is_wanted=more.pop("is_wanted", True),
+            on_failure=lambda what, _: self.failures.append(what),
         )
         self.addCleanup(made.stop)
         return made

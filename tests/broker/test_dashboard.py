@@ -132,7 +132,8 @@ class WhatNeedsThePerson(OfABroker):
     def test_a_wish_for_permission_comes_first_and_says_for_what(self) -> None:
         w1 = self.enrol("w1")
         self.write(messages.escalate, w1, kind="blocker", text="stuck", task_id=None, screen=lambda: None)
-        raised = self.write(escalations.open_one, w1, kind="permission", text="Bash: rm -r build", task_id=None, run_id=None, request={"tool": "Bash"})
+        wish = {"kind": "permission", "text": "Bash: rm -r build", "request": {"tool": "Bash"}}
+        raised = self.write(escalations.open_one, w1, task_id=None, run_id=None, **wish)
         shown = self.shown()
         self.assertEqual(["permission", "blocker"], self.kinds(shown))
         first = shown["attention"][0]

@@ -53,7 +53,11 @@ class WhereThePersonActs(BrokerCase):
 
     def test_pausing_all_stops_at_the_named_workspace(self) -> None:
         self.assertEqual(2, self.house.post(PERSON, "/pause-all", workspace="mill")["paused_count"])
-        self.assertEqual(1, self.house.post(PERSON, "/pause", peer_id="w1") and self.house.value("SELECT COUNT(*) FROM peers WHERE paused AND workspace = 'shop'"))
+        self.assertEqual(
+            1,
+            self.house.post(PERSON, "/pause", peer_id="w1")
+            and self.house.value("SELECT COUNT(*) FROM peers WHERE paused AND workspace = 'shop'"),
+        )
         self.assertEqual(2, self.house.post(PERSON, "/resume-all", workspace="mill")["resumed_count"])
         self.assertEqual(1, self.house.post(PERSON, "/resume-all")["resumed_count"])
 

@@ -17,7 +17,7 @@ DIALOGUES: dict[str, str] = {
         arch task Parser
         ann claim Parser
         ann lock parser.py
-        ann >> arch finding: The parser is ready in branch ann/parser; 14 tests, all green. Two decisions to look at: recursion depth and error texts.
+        ann >> arch finding: The parser is ready in branch ann/parser; 14 tests, green. Look at two decisions: recursion depth, error texts.
         arch > ann finding: Depth: 512 is too deep for the default stack, take 200. Error texts: name the line and the column.
         ann > arch question: Column in characters or in bytes? The tokenizer counts bytes.
         arch > ann finding: Characters. Convert at the edge, in Error.__str__, so the tokenizer stays as it is.
@@ -34,7 +34,7 @@ DIALOGUES: dict[str, str] = {
         ann task Retry policy
         ann claim Retry policy
         ann lock retry.py
-        ann >> bob status_update: I have to stop at the retry policy. Branch ann/retry; backoff works, jitter does not: test_jitter fails one time in five.
+        ann >> bob status_update: I have to stop here. Branch ann/retry; backoff works, jitter does not: test_jitter fails one time in five.
         bob > ann question: Is the seed fixed in the test, or taken from the clock?
         ann > bob finding: From the clock, that is the fault I suspect. Look at tests/test_retry.py line 40.
         ann release Retry policy
@@ -315,16 +315,18 @@ DIALOGUES: dict[str, str] = {
 
 # Whole texts that say only "I have it", to a message that asked for nothing.
 EMPTY = (
-    "Thanks!", "thank you", "Got it.", "Got it, thanks!", "ok", "OK!", "Okay, great.", "Noted.", "Noted, thank you very much!", "Understood.",
-    "Acknowledged.", "Received, thanks for letting me know.", "👍", "🎉🎉", "Roger that.", "Copy that", "Will do.", "On it!", "Great work, thanks!",
-    "Perfect, thank you so much!", "Much appreciated!", "Cheers", "You're welcome!", "No problem", "thx", "Awesome, thanks again!", "Standing by.",
-    "Excellent.", "Nice!", "Thanks for the update, much appreciated.", "Happy to help!", "Have a great day!", "Understood, standing by.",
+    "Thanks!", "thank you", "Got it.", "Got it, thanks!", "ok", "OK!", "Okay, great.", "Noted.", "Noted, thank you very much!",
+    "Understood.", "Acknowledged.", "Received, thanks for letting me know.", "👍", "🎉🎉", "Roger that.", "Copy that", "Will do.",
+    "On it!", "Great work, thanks!", "Perfect, thank you so much!", "Much appreciated!", "Cheers", "You're welcome!", "No problem",
+    "thx", "Awesome, thanks again!", "Standing by.", "Excellent.", "Nice!", "Thanks for the update, much appreciated.",
+    "Happy to help!", "Have a great day!", "Understood, standing by.",
 )  # fmt: skip
 
 # Texts that look alike and say something: never folded.
 SAYING = (
-    "Thanks, but the second test still fails.", "ok, use port 8080", "Got it: the lock is mine until noon.", "Done: 3 tests.", "Done.", "Noted. Bob has it too.",
-    "Thanks! Where is the branch?", "No.", "Will do after lunch.", "Great, then I take parser.py", "OK?", "Understood, except for the cache",
-    "Received 12 of 14 files", "thanks, merged", "Perfect on Linux, broken on Windows", "on it, expect an hour", "I agree with the second point",
-    "Copy it to store/", "not ok", "Thanks, that was wrong", "ok I stop", "acknowledged, but I need the token", "+1 to the index", "7", "see #12",
+    "Thanks, but the second test still fails.", "ok, use port 8080", "Got it: the lock is mine until noon.", "Done: 3 tests.",
+    "Done.", "Noted. Bob has it too.", "Thanks! Where is the branch?", "No.", "Will do after lunch.",
+    "Great, then I take parser.py", "OK?", "Understood, except for the cache", "Received 12 of 14 files", "thanks, merged",
+    "Perfect on Linux, broken on Windows", "on it, expect an hour", "I agree with the second point", "Copy it to store/", "not ok",
+    "Thanks, that was wrong", "ok I stop", "acknowledged, but I need the token", "+1 to the index", "7", "see #12",
 )  # fmt: skip

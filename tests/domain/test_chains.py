@@ -107,10 +107,19 @@ class HonestWork(BrokerCase):
 
     def test_what_says_nothing_does_where_it_answers_nothing(self) -> None:
         for text in EMPTY:
-            self.assertTrue(chains.is_empty_ack(text, "status_update") and chains.answers_nothing(text, "The build is green.", "finding"), text)
+            self.assertTrue(
+                chains.is_empty_ack(text, "status_update") and chains.answers_nothing(text, "The build is green.", "finding"), text
+            )
 
     def test_no_word_is_empty_where_something_was_asked(self) -> None:
-        for asked, category in (("May I?", "finding"), ("Which one", "question"), ("look at it", "review_request"), ("main is broken", "alert"), ("stuck", "blocker")):
+        wishes = {
+            "finding": "May I?",
+            "question": "Which one",
+            "review_request": "look at it",
+            "alert": "main is broken",
+            "blocker": "stuck",
+        }
+        for category, asked in wishes.items():
             for text in EMPTY:
                 self.assertFalse(chains.answers_nothing(text, asked, category), (text, asked))
 
@@ -141,7 +150,7 @@ class TalkThatLeadsNowhere(BrokerCase):
         for count in range(most):
             sender, to = who[count % len(who)], who[(count + 1) % len(who)]
             self.house.clock.advance(20)
-            body = {"reply_to": previous} if previous and reply else {}
+            body: dict[str, Any] = {"reply_to": previous} if previous and reply else {}
             answer = self.house.send(sender, to, f"and what about point {count}, seen from the other side?", **body)
             if "held" in answer:
                 self.assertRegex(answer["message"], "held, and shown to the person")
@@ -190,7 +199,8 @@ class TalkThatLeadsNowhere(BrokerCase):
                 self.house.texts("w1")
 
         self.assertEqual(40, self.talk("w1", "w2", between=word))
-        self.assertEqual(40, self.talk("w1", "w2", between=lambda count: self.house.post("w2", "/hook", event="UserPromptSubmit") if count % 5 == 4 else None))
+        prompted = lambda count: self.house.post("w2", "/hook", event="UserPromptSubmit") if count % 5 == 4 else None  # noqa: E731
+        self.assertEqual(40, self.talk("w1", "w2", between=prompted))
         self.assertEqual(6, self.talk("w1", "w2", between=lambda count: self.house.send(PERSON, "w3", "a word to another")))
 
     def test_blockers_errors_and_reviews_always_pass(self) -> None:

@@ -306,7 +306,8 @@ class Acting(OnThePage):
 
     def test_held_mail_is_let_through_or_stopped(self) -> None:
         worker, other = self.enrol("worker-fe"), self.enrol("worker-api")
-        ids = [worker.post("/send", {"recipient_id": "worker-api", "category": "finding", "content": "Look, please"})["message_id"] for _ in range(5)]
+        mail = {"recipient_id": "worker-api", "category": "finding", "content": "Look, please"}
+        ids = [worker.post("/send", mail)["message_id"] for _ in range(5)]
         self.sign_in()
         self.browser.wait_for_text("worker-fe to worker-api: held back", within="#attention")
         self.browser.wait_for_text("for the 4th time in 10 minutes", within="#attention")
@@ -324,9 +325,8 @@ class Acting(OnThePage):
         for button, answer, verdict in (("Allow", "", "allow"), ("Deny", "Not on this branch", "deny")):
             with self.subTest(button):
                 asked: list[tuple[int, dict[str, Any]]] = []
-                asking = threading.Thread(
-                    target=lambda asked=asked: asked.append(worker.call("POST", "/permission", {"tool": "Bash", "text": "git push --force", "wait_s": 20}))
-                )
+                wish = {"tool": "Bash", "text": "git push --force", "wait_s": 20}
+                asking = threading.Thread(target=lambda asked=asked, wish=wish: asked.append(worker.call("POST", "/permission", wish)))
                 asking.start()
                 self.browser.wait_for_text("worker-fe wants to use Bash", within="#attention")
                 self.browser.wait_for_text("git push --force", within="#attention")
@@ -381,7 +381,8 @@ class Acting(OnThePage):
         other = self.broker.enrol("miller", "worker", "example.org/ada/mill", working_dir="/mill", beat_ms=60_000)
         self.sign_in()
         self.browser.wait_for_text("miller", within="#peers")
-        self.browser.run("const box = document.getElementById('workspace'); box.value = arguments[0]; box.dispatchEvent(new Event('change'))", "=" + ROOM)
+        choose = "const box = document.getElementById('workspace'); box.value = arguments[0]; box.dispatchEvent(new Event('change'))"
+        self.browser.run(choose, "=" + ROOM)
         self.browser.wait("return !document.querySelector('#peers').innerText.includes('miller')")
         self.browser.run("document.getElementById('to').value = 'broadcast'")
         self.browser.type("#words", "To this room")
@@ -525,7 +526,8 @@ class Payloads(OnThePage):
 
 class AFullPage(OnThePage):
     def test_every_section_shows_what_there_is(self) -> None:
-        arch = self.enrol("arch", "architect", summary="Splitting the checkout into tasks", git_branch="main", ways=["socket", "hook", "tool"])
+        ways = ["socket", "hook", "tool"]
+        arch = self.enrol("arch", "architect", summary="Splitting the checkout into tasks", git_branch="main", ways=ways)
         worker = self.enrol("worker-fe", summary="The checkout form", git_branch="feature/form", git_dirty_files=["src/form.ts"])
         arch.post("/runs", {"id": "checkout-v2", "name": "Checkout v2", "goal": "Pay without an account"})
         first = arch.post("/tasks", {"title": "Order schema", "priority": "high", "run_id": "checkout-v2"})["task_id"]
@@ -536,17 +538,18 @@ class AFullPage(OnThePage):
         arch.post("/lock", {"file_path": "styles/", "queue": True, "reason": "one colour"})
         for _ in range(4):
             worker.post("/send", {"recipient_id": "arch", "category": "question", "content": "Is the schema final?"})
-        permission = threading.Thread(target=lambda: worker.again().call("POST", "/permission", {"tool": "Bash", "text": "npm install stripe", "wait_s": 60}))
-        permission.daemon = True
-        permission.start()
+        wish = {"tool": "Bash", "text": "npm install stripe", "wait_s": 60}
+        side = self.broker.adopt(worker.again())
+        asking = threading.Thread(target=lambda: side.call("POST", "/permission", wish))
+        asking.start()
         arch.post("/memory", {"key": "orders.key", "value": "kept 24 h", "type": "decision"})
         arch.post("/memory", {"key": "orders.key", "value": "kept 48 h", "type": "decision"})
         arch.post("/send", {"recipient_id": "broadcast", "category": "status_update", "content": "Schema is merged"})
         worker.post("/escalations", {"kind": "blocker", "text": "Where is the key?"})
         self.sign_in()
         seen = {
-            "#attention": "Where is the key?", "#calls": "npm install stripe", "#peers": "feature/form", "#tasks": "Form talks to the API", "#locks": "src/form.ts",
-            "#memory": "kept 48 h", "#runs": "0 of 2 tasks done", "#messages": "Schema is merged", "#log": "claim", "#workspace": "shop",
+            "#attention": "Where is the key?", "#calls": "npm install stripe", "#peers": "feature/form",
+            "#tasks": "Form talks to the API", "#locks": "src/form.ts", "#memory": "kept 48 h", "#runs": "0 of 2 tasks done", "#messages": "Schema is merged", "#log": "claim", "#workspace": "shop",
         }  # fmt: skip
         for where, text in seen.items():
             self.browser.wait_for_text(text, within=where)
@@ -561,3 +564,8 @@ class AFullPage(OnThePage):
         self.assert_well_behaved()
         for width, scheme in ((1400, "light"), (1600, "dark"), (420, "light")):
             self.picture("full", width, scheme=scheme)
+        person = self.broker.person()
+        open_now = person.get("/escalations?state=open")["escalations"]
+        permission = next(one["id"] for one in open_now if one["kind"] == "permission")
+        person.post(f"/escalations/{permission}/resolve", {"verdict": "changes", "answer": "no"})
+        asking.join(20)

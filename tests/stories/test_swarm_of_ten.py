@@ -88,7 +88,7 @@ class TheSwarm(unittest.TestCase):
         outcomes = sum((agent.outcomes for agent in agents), Counter[str]())
         with contextlib.closing(sqlite3.connect(f"file:{broker.database}?mode=ro", uri=True)) as database:
             heard = {id: (parent, sender) for id, parent, sender in database.execute(
-                "SELECT m.id, m.parent, m.sender_id FROM messages m WHERE m.id NOT IN (SELECT message_id FROM deliveries WHERE state = 'held')"
+                "SELECT id, parent, sender_id FROM messages WHERE id NOT IN (SELECT message_id FROM deliveries WHERE state = 'held')"
             )}  # fmt: skip
             same = database.execute(
                 "SELECT MAX(n) FROM (SELECT COUNT(*) AS n FROM messages m JOIN deliveries d ON d.message_id = m.id WHERE d.state <> 'held'"
@@ -117,7 +117,8 @@ class TheSwarm(unittest.TestCase):
         starts = figure(20, 60)
         broker, agents, passed = self.swarm(("asks", "thanks", "same", "relay", "forgets"), starts)
         outcomes = self.check(broker, agents, starts)
-        print(f"{outcomes['sent']} messages in {passed} passes; saved: {outcomes['held']} held and {outcomes['folded']} folded, each with all that would have followed")
+        saved = f"{outcomes['held']} held and {outcomes['folded']} folded, each with all that would have followed"
+        print(f"{outcomes['sent']} messages in {passed} passes; saved: {saved}")
         self.assertTrue(outcomes["held"] and outcomes["folded"])
 
     def test_ten_who_only_ask_back_stop_after_three_rounds_of_each_two(self) -> None:

@@ -23,7 +23,7 @@ from collections import namedtuple
 from lattice import reach
 from lattice.hooks import shell_syntax
 from lattice.hooks.shell_programs import PROGRAMS
-from lattice.hooks.shell_walk import Place, Walk, Write, normal
+from lattice.hooks.shell_walk import Place, Walk, Write, below, normal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _is_sure(write: Write, lock: tuple[str, str, str]) -> bool:
     """Does a write that could be in the lock's reach lie in it for certain?"""
     kind, path, _ = lock
     if write.kind == "glob":  # all that it means, whatever that is, lies in what is held
-        return reach.covers(kind, path, write.kind, write.path)
+        return (kind == "file" and write.path == below(path)) or reach.covers(kind, path, write.kind, write.path)
     if write.kind == "dir" and kind == "glob":
         return _fixed(path).startswith(write.path.rstrip("/") + "/") or reach.overlap("file", write.path, kind, path)
     return True

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lattice.hooks.shell_git import patched
-from lattice.hooks.shell_syntax import ANY, ONE, UNREAD, UNREAD_QUOTED, plain
-from lattice.hooks.shell_walk import base, options, words_fed
+from lattice.hooks.shell_syntax import ANY, ONE, TILDE, UNREAD, UNREAD_QUOTED, plain
+from lattice.hooks.shell_walk import base, is_many, options, words_fed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _mv(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | None
     sources, target, _ = _sources(walk, arguments, "tS", ("--target-directory", "--suffix"))
     for source in sources:
         walk.write(source, name, place, "dir")
-    _into(walk, sources, target, name, place, False)
+    _into(walk, sources, target, name, place, "dir")
     return []
 
 
@@ -61,7 +61,7 @@ def _cp(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | None
     if name == "install" and ("-d" in found or "--directory" in found):
         return []
     deep = any(option in found for option in ("-r", "-R", "-a", "--recursive", "--archive"))
-    _into(walk, sources, target, name, place, deep, "-T" in found)
+    _into(walk, sources, target, name, place, "some" if deep else "file", "-T" in found)
     return []
 
 
@@ -70,7 +70,7 @@ def _ln(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | None
     sources, target, _ = _sources(walk, arguments, "tS", ("--target-directory", "--suffix"))
     if len(operands) == 1 and not target:
         sources, target = operands, "."
-    _into(walk, sources, target, name, place, False)
+    _into(walk, sources, target, name, place, "file")
     return []
 
 
@@ -88,12 +88,17 @@ def _sources(walk: Walk, arguments: Fields, letters: str, words: tuple[str, ...]
     return operands[:-1], operands[-1], found
 
 
-def _into(walk: Walk, sources: Fields, target: str, how: str, place: Place, deep: bool, whole: bool = False) -> None:
+def _into(walk: Walk, sources: Fields, target: str, how: str, place: Place, reach: str, whole: bool = False) -> None:
     """The target is written, or what has the source's name in it: whether it is a directory is not looked up."""
     if not target:
         return
+    if is_many(target):  # the last of what it matches; the others are sources
+        walk.write(target, how, place, "some")
+        return
+    found = walk.path(target, place)
     if not target.endswith("/") and base(target):
-        walk.write(target, how, place)
+        is_new = found is not None and not walk.there(found[1])  # then a directory gets this name
+        walk.write(target, how, place, reach if is_new else "file")
     if whole:
         walk.write(target, how, place, "some")
         return
@@ -104,9 +109,9 @@ def _into(walk: Walk, sources: Fields, target: str, how: str, place: Place, deep
             if target.endswith("/") or "." not in base(target):
                 walk.cannot_tell()
         elif not last:
-            walk.write(target, how, place, "some" if deep else "file")
+            walk.write(target, how, place, "some" if reach == "some" else "file")
         else:
-            walk.write(f"{folder}/{last}", how, place, "some" if deep else "file")
+            walk.write(f"{folder}/{last}", how, place, reach)
 
 
 def _rsync(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | None:
@@ -128,7 +133,7 @@ def _rsync(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | N
         if source.endswith("/") or not base(source) or "--delete" in found or "-R" in found:
             walk.write(target, name, place, "some")
     local = [source.rpartition(":")[2] if ":" in source.split("/")[0] else source for source in sources if not source.endswith("/")]
-    _into(walk, local, target, name, place, True)
+    _into(walk, local, target, name, place, "some")
     return None
 
 
@@ -136,7 +141,8 @@ def _dd(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | None
     walk.acts()
     for argument in arguments:
         if argument.startswith("of="):
-            walk.write(argument[3:], "dd", place)
+            target = argument[3:]
+            walk.write(TILDE + target[1:] if target.startswith("~/") else target, "dd", place)  # bash takes it for an assignment
     return None
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lattice.hooks.shell_syntax import ANY, CLASS, ONE, plain
-from lattice.hooks.shell_walk import active, options
+from lattice.hooks.shell_syntax import plain
+from lattice.hooks.shell_walk import active, is_many, options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ def _format(walk: Walk, how: str, row: tuple[str, str, str, str, str], arguments
         elif not word.startswith(("-", "!")):
             named = True
             argument = argument.removesuffix("...") or "."
-            marked = any(sign in argument for sign in (ANY, ONE, CLASS))
-            walk.write(argument if marked else active(argument), how, place, "some")
+            walk.write(argument if is_many(argument) else active(argument), how, place, "some")
     if not named and default:
         walk.write(default, how, place, "some")
     return None

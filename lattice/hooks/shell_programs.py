@@ -12,7 +12,7 @@ from lattice.hooks.shell_files import FILES
 from lattice.hooks.shell_formatters import FORMATTERS
 from lattice.hooks.shell_git import git
 from lattice.hooks.shell_syntax import ANY, TILDE, UNREAD, UNREAD_QUOTED, plain
-from lattice.hooks.shell_walk import active, options, words_fed
+from lattice.hooks.shell_walk import active, base, is_many, options, words_fed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,9 +105,12 @@ def _uniq(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | No
 
 def _ls(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | None:
     found, operands = options(arguments, "IwT", ("--ignore", "--hide", "--width", "--sort", "--time-style", "--color"))
+    for operand in operands:  # what is in a directory is printed without its path
+        if not is_many(operand) or ("-d" not in found and "." not in base(operand)[1:]):
+            return None
     if "-l" in found:
         return None
-    return [*operands, ANY]
+    return operands or [ANY]
 
 
 def _grep(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | None:
@@ -212,7 +215,8 @@ def _set(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | Non
 
 def _shift(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | None:
     if place.parameters is not None and not arguments:
-        place.parameters = place.parameters[1:]
+        if not (place.parameters and is_many(place.parameters[0])):  # else more of it may be left
+            place.parameters = place.parameters[1:]
     else:
         place.parameters = None
     return []
@@ -237,7 +241,9 @@ def _script(walk: Walk, text: str, place: Place) -> Fields | None:
 def _trap(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | None:
     _, operands = options(arguments)
     if len(operands) > 1 and operands[0] not in ("", "-"):
-        _script(walk, operands[0], place.fork())
+        if UNREAD in operands[0] or UNREAD_QUOTED in operands[0]:
+            walk.cannot_tell()
+        place.leaving = operands[0]
     return []
 
 
@@ -401,7 +407,7 @@ def _find(walk: Walk, name: str, arguments: Fields, place: Place) -> Fields | No
     region: Fields = []
     for root in roots or ["."]:
         root = root if root.startswith(("/", TILDE)) or place.cwd is None else f"{place.cwd}/{root}"
-        region += [_deep(root, active(only[0]))] if plainly else [root, _deep(root)]
+        region.append(_deep(root, active(only[0]) if plainly else ""))
     at, prints = 0, True
     while at < len(tests):
         test = tests[at]

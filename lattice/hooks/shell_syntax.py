@@ -16,7 +16,8 @@ Nodes:  ("simple", assignments, words, redirections)   ("pipe", nodes)
         ("sub" | "group", items, redirections)          ("if", lists of items, redirections)
         ("loop", condition, body, redirections)         ("for", name, words or None, body, redirections)
         ("case", word, bodies, redirections)            ("function", name, node)        ("test", words, redirections)
-Items are pairs (node, runs in the background). A redirection is [sign, word]; for `<<` the word is the text of the document.
+Items are pairs (node, BACKGROUND | PERHAPS): it ends with `&`, it comes after `||`.
+A redirection is [sign, word]; for `<<` the word is the text of the document.
 References:  ("variable", name, quoted)   ("parameter", text within the braces, references in it, quoted)
              ("output", items, quoted)   ("process", items)   ("number", references)
 """
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     Node = tuple[Any, ...]
-    Items = list[tuple[Node, bool]]
+    Items = list[tuple[Node, int]]
     Word = str | tuple[str, tuple[Any, ...]]
 
 UNREAD, UNREAD_QUOTED = "\x00", "\x01"
 ANY, ONE, CLASS = "\x02", "\x03", "\x04"
 OPEN, COMMA, CLOSE = "\x05", "\x06", "\x07"
 TILDE = "\x08"
+BACKGROUND, PERHAPS = 1, 2
 REFERENCE = 0xE000  # the private use area: 6,400 signs
 
 _MAX_DEPTH = 24
@@ -90,6 +92,7 @@ class Parser:
     def _items(self, ends: Sequence[str], into: Items | None = None) -> Items:
         found: Items = [] if into is None else into
         self._deeper()
+        flags = 0
         while True:
             self._gap()
             if self.at >= self.end:
@@ -106,20 +109,22 @@ class Parser:
                 break
             node = self._pipeline()
             self._blank()
-            background = False
+            follows = 0
             if self.at < self.end:
                 sign = self.text[self.at]
                 if self.text.startswith(("&&", "||"), self.at):
+                    follows = PERHAPS if sign == "|" else 0
                     self.at += 2
                 elif sign == "&":
-                    background = True
+                    flags |= BACKGROUND
                     self.at += 1
                 elif sign == ";":
                     if not self.text.startswith((";;", ";&"), self.at):
                         self.at += 1
                 elif sign not in "\n)":
                     raise Unreadable(f"{sign!r} after a command")
-            found.append((node, background))
+            found.append((node, flags))
+            flags = follows
         self.depth -= 1
         return found
 
@@ -197,7 +202,7 @@ class Parser:
             self._gap()
             if self.text.startswith(";", self.at):
                 self.at += 1
-            return ("loop", [(("test", [("", within)], []), False)], self._body(), self._redirections())
+            return ("loop", [(("test", [("", within)], []), 0)], self._body(), self._redirections())
         match = _NAME.match(self.text, self.at)
         if match is None:
             raise Unreadable("for without a name")

@@ -16,7 +16,21 @@ import re
 from collections import namedtuple
 
 from lattice.hooks import shell_syntax
-from lattice.hooks.shell_syntax import ANY, CLASS, CLOSE, COMMA, ONE, OPEN, REFERENCE, TILDE, UNREAD, UNREAD_QUOTED, plain
+from lattice.hooks.shell_syntax import (
+    ANY,
+    BACKGROUND,
+    CLASS,
+    CLOSE,
+    COMMA,
+    ONE,
+    OPEN,
+    PERHAPS,
+    REFERENCE,
+    TILDE,
+    UNREAD,
+    UNREAD_QUOTED,
+    plain,
+)  # fmt: skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +66,7 @@ _SCRATCH = ("/tmp/", "/var/tmp/", "/dev/", "/proc/")
 class Place:
     """Where a command runs: directory (None: cannot be told), variables, functions, and what it is fed."""
 
-    __slots__ = ("cwd", "before", "stack", "home", "variables", "functions", "parameters", "fed", "text", "settings", "depth")
+    __slots__ = ("cwd", "before", "stack", "home", "variables", "functions", "parameters", "fed", "text", "settings", "leaving", "depth")
 
     def __init__(self, cwd: str | None, home: str) -> None:
         self.cwd = cwd
@@ -65,6 +79,7 @@ class Place:
         self.fed: Fields | None = None  # the lines on its standard input, when they can be told
         self.text: str | None = None  # the document on its standard input
         self.settings: dict[str, Fields | None] = {}  # NAME=value in front of the command
+        self.leaving = ""  # what runs when this shell ends: `trap … EXIT`
         self.depth = 0
 
     def fork(self) -> Place:
@@ -103,7 +118,14 @@ class Walk:
             parser.damaged = True
         if parser.damaged:
             self.cannot_tell()
-        return self.items(parser.found, place)
+        printed = self.items(parser.found, place)
+        self._leave(place)
+        return printed
+
+    def _leave(self, place: Place) -> None:
+        text, place.leaving = place.leaving, ""
+        if text:
+            self.script(text, place)
 
     def cannot_tell(self) -> None:
         """A part that may write cannot be read."""
@@ -181,7 +203,7 @@ class Walk:
         field = normal(field)
         if len(field) > _MAX_PATH or field.count("/") > _MAX_SEGMENTS:
             return None
-        if ANY in field or ONE in field or CLASS in field:
+        if is_many(field):
             text = _pattern(field)
             if text is not None:
                 return "glob", text, plain(field) if CLASS in field else ""
@@ -219,8 +241,16 @@ class Walk:
             self.cannot_tell()
             printed = None
         else:
-            for node, background in items:
-                more = self.node(node, place.fork() if background else place)
+            for node, flags in items:
+                if flags & BACKGROUND:
+                    inner = place.fork()
+                    more = self.node(node, inner)
+                    self._leave(inner)
+                elif flags & PERHAPS:
+                    self._one_of([[(node, 0)]], place)
+                    more = None
+                else:
+                    more = self.node(node, place)
                 printed = printed + more if printed is not None and more is not None and len(printed) < _MAX_FIELDS else None
         place.depth -= 1
         return printed
@@ -234,6 +264,12 @@ class Walk:
         result: Fields | None = self._NODES[node[0]](self, node, place)
         return result
 
+    def _apart(self, items: Items, place: Place) -> Fields | None:
+        """Items in a shell of their own."""
+        printed = self.items(items, place)
+        self._leave(place)
+        return printed
+
     def _pipe(self, node: Node, place: Place) -> Fields | None:
         printed, first = None, True
         for part in node[1]:
@@ -241,12 +277,13 @@ class Walk:
             if not first:
                 inner.fed, inner.text = printed, None
             printed, first = self.node(part, inner), False
+            self._leave(inner)
         return printed
 
     def _sub(self, node: Node, place: Place) -> Fields | None:
         inner = place.fork()
         self._redirect(node[2], inner)
-        return self.items(node[1], inner)
+        return self._apart(node[1], inner)
 
     def _group(self, node: Node, place: Place) -> Fields | None:
         fed = place.fed, place.text
@@ -257,45 +294,69 @@ class Walk:
 
     def _if(self, node: Node, place: Place) -> Fields | None:
         self._redirect(node[2], place)
-        for items in node[1]:
-            self.items(items, place)
+        self.items(node[1][0], place)
+        self._one_of(node[1][1:], place)
         return None
+
+    def _one_of(self, lists: Sequence[Items], place: Place) -> bool:
+        """Walk through lists of which at most one runs. What they leave different is not known afterwards. False when nothing is."""
+        cwd, parameters, variables = place.cwd, place.parameters, place.variables
+        moved, shifted = False, False
+        changed: dict[str, Fields | None] = {}
+        for items in lists:
+            place.variables = dict(variables)
+            self.items(items, place)
+            moved = moved or place.cwd != cwd
+            shifted = shifted or place.parameters != parameters
+            if place.variables != variables:
+                changed.update({name: None for name, value in place.variables.items() if variables.get(name, 0) != value})
+            place.cwd, place.parameters = cwd, parameters
+        place.variables = variables
+        variables.update(changed)
+        if moved:
+            place.cwd = None
+        if shifted:
+            place.parameters = None
+        return bool(moved or shifted or changed)
 
     def _loop(self, node: Node, place: Place) -> Fields | None:
         fed = place.fed, place.text
         self._redirect(node[3], place)
         names = _read_into(node[1])
         lines = _lines(place) if names else None
-        if names and lines is not None and len(lines) <= _MAX_TURNS:
-            for line in lines:
-                for name in names:
-                    self._set(place, name, [line] if len(names) == 1 else None)
-                inner = place.fork()
-                inner.fed = inner.text = None
-                self.items(node[2], inner)
+        if len(names) == 1 and lines is not None and len(lines) <= _MAX_TURNS:
+            place.fed = place.text = None
+            self._turns(names[0], lines, node[2], place)
         else:
             self.items(node[1], place)
             for name in names:
                 self._set(place, name, None)
-            self.items(node[2], place)
+            self._turns("", [""], node[2], place)
         place.fed, place.text = fed
         return None
+
+    def _turns(self, name: str, values: Fields, body: Items, place: Place) -> None:
+        """The turns of a loop. A value that stands for many, or none at all, may be more than one turn."""
+        for value in values:
+            if name:
+                self._set(place, name, [value])
+            if self._one_of([body], place) and (len(values) > 1 or not name or is_many(value) or UNREAD_QUOTED in value):
+                if name:
+                    self._set(place, name, [value])
+                self._one_of([body], place)
 
     def _for(self, node: Node, place: Place) -> Fields | None:
         self._redirect(node[4], place)
         values = place.parameters if node[2] is None else self.fields(node[2], place)
         if values is None or len(values) > _MAX_TURNS or UNREAD in values:
             values = [UNREAD_QUOTED]
-        for value in values:
-            self._set(place, node[1], [value])
-            self.items(node[3], place)
+        self._turns(node[1], values, node[3], place)
         return None
 
     def _case(self, node: Node, place: Place) -> Fields | None:
         self._redirect(node[3], place)
         self.expand(node[1], place)
-        for items in node[2]:
-            self.items(items, place)
+        self._one_of(node[2], place)
         return None
 
     def _function(self, node: Node, place: Place) -> Fields | None:
@@ -388,7 +449,7 @@ class Walk:
     def _process(self, word: Word, place: Place) -> Fields | None:
         """What `<(…)` prints; for other words None."""
         if not isinstance(word, str) and len(word[1]) == 1 and word[1][0][0] == "process":
-            return self.items(word[1][0][1], place.fork())
+            return self._apart(word[1][0][1], place.fork())
         self.expand(word, place)
         return None
 
@@ -455,14 +516,14 @@ class Walk:
                 self._value(inner, place)
             return [ANY], True
         if kind == "process":
-            self.items(reference[1], place.fork())
+            self._apart(reference[1], place.fork())
             return ["/dev/fd/63"], True
         quoted: bool = reference[-1]
         whole = False
         if kind == "output":
             inner_place = place.fork()
             inner_place.fed = inner_place.text = None
-            values = self.items(reference[1], inner_place)
+            values = self._apart(reference[1], inner_place)
         elif kind == "variable":
             values = self._variable(reference[1], place)
             whole = reference[1] == "@"
@@ -495,7 +556,10 @@ class Walk:
         if name in ("@", "*"):
             return place.parameters
         if name.isdigit() and name != "0" and place.parameters is not None:
-            return place.parameters[int(name) - 1 : int(name)]
+            if any(is_many(field) for field in place.parameters[: int(name)]) and len(place.parameters) > 1:
+                return None  # which of them it is cannot be told
+            at = 0 if len(place.parameters) == 1 and is_many(place.parameters[0]) else int(name) - 1
+            return place.parameters[at : at + 1]
         return None
 
     def _parameter(self, text: str, place: Place) -> Fields | None:
@@ -646,6 +710,11 @@ def below(path: str) -> str:
 def active(text: str) -> str:
     """The text with its `*`, `?` and `[` as signs: for programs that match names themselves."""
     return text.replace("*", ANY).replace("?", ONE).replace("[", CLASS)
+
+
+def is_many(field: str) -> bool:
+    """May the field stand for several names?"""
+    return ANY in field or ONE in field or CLASS in field
 
 
 def base(field: str) -> str:

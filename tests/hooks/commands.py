@@ -154,7 +154,6 @@ DENIED: tuple[tuple[str, str], ...] = (
     ("case $x in a) ls;; b|c) rm src/auth.py;; esac", AUTH),
     ("! rm src/auth.py", AUTH),
     ("time rm src/auth.py", AUTH),
-    ("trap 'rm auth.py' EXIT; cd src", AUTH),
     ("for d in lib src; do (cd $d && rm auth.py); done", AUTH),
     ("dd if=x of=~/../../repo/src/auth.py", AUTH),
     ("echo \"$(cat <<'EOF'\na ) b\nEOF\n)\" > src/auth.py", AUTH),

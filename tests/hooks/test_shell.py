@@ -103,6 +103,7 @@ class WhatIsRead(unittest.TestCase):
             ("cd /x | echo > a", "/repo/a"),
             ("cd && echo > a", "/home/u/a"), ("pushd /x && popd && echo > a", "/repo/a"), ("env -C /x touch a", "/x/a"),
             ("cd -- /x; > a", "/x/a"),
+            ("trap 'touch a' EXIT; cd /x", "/x/a"), ("(trap 'touch a' EXIT; cd /x); ls", "/x/a"),
         ):  # fmt: skip
             with self.subTest(command=command):
                 self.assertEqual((path,), tuple(write.path for write in reading_of(command).writes))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -20,7 +21,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.field import programs
-from tests.field.minds import Mind, Minds
+from tests.field.minds import Mind, Minds, Shown
+from tests.field.scripted_model import Step
 from tests.running import TOP, Broker, free_port, temporary_home, until
 
 KEY = "sk-ant-made-up-0123456789-abcdefghij"
@@ -250,6 +252,7 @@ class WorkplaceCase(unittest.TestCase):
         self.place.broker.start()
         self.before_install()
         self.place.install(*self.options)
+        self.sessions: dict[str, Talk] = {}
 
     def before_install(self) -> None:
         pass
@@ -261,6 +264,7 @@ class WorkplaceCase(unittest.TestCase):
         self.model.minds[name] = mind
         talk = Talk(self.place, name, *options, **environ)
         self.addCleanup(talk.close)
+        self.sessions[name] = talk
         return talk
 
     def screen(self, name: str, mind: Mind, *options: str, **environ: str) -> Screen:
@@ -268,6 +272,10 @@ class WorkplaceCase(unittest.TestCase):
         screen = Screen(self.place, name, *options, **environ)
         self.addCleanup(screen.close)
         return screen
+
+    def record(self, peer: str) -> str:
+        """The path of the record that a session's server keeps."""
+        return os.path.join(self.place.broker.state, "sessions", f"{peer}@{self.place.broker.port}.json")
 
     def state_of(self, message_id: int, recipient: str) -> dict[str, Any]:
         """How far a message came to this recipient, as the person is told."""
@@ -278,3 +286,26 @@ class WorkplaceCase(unittest.TestCase):
         if not hasattr(self, "_person"):
             self._person = self.place.broker.person()
         return self._person
+
+
+def obeying(orders: dict[str, Step | list[Step]], otherwise: Mind | None = None) -> Mind:
+    """A mind that does what its user orders by a word, one step after the other, and then says what the last one gave.
+
+    A step's result is in the next request; a step of a list is done whatever the one before it gave. `otherwise`: what
+    it does where no order is under way.
+    """
+    under_way: list[Step] = []
+
+    def mind(shown: Shown) -> str | Step | list[Step]:
+        word = next((word for word in orders if re.search(rf"\b{word}\b", "" if shown.results else shown.new)), "")
+        if word:
+            order = orders[word]
+            under_way[:] = order if isinstance(order, list) else [order]
+            return under_way[0]
+        if shown.results and under_way:
+            under_way.pop(0)
+            if under_way:
+                return under_way[0]
+        return otherwise(shown) if otherwise is not None else f"Done: {shown.result()[:200]}"
+
+    return mind

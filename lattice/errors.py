@@ -146,11 +146,7 @@ def from_json(status: int, body: object) -> Refusal:
     kind = BY_STATUS.get(status, Internal)
     if not isinstance(body, dict) or not isinstance(body.get("error"), str):
         return kind(f"the broker answered {status} without an explanation")
-    extra = {
-        str(name): value
-        for name, value in body.items()
-        if name not in ("error", "code", "hint", "retryable", "message", "self")
-    }
+    extra = {str(name): value for name, value in body.items() if name not in ("error", "code", "hint", "retryable", "message", "self")}
     code = body.get("code")
     hint = body.get("hint")
     refusal = kind(body["error"], hint=hint if isinstance(hint, str) else "", code=code if isinstance(code, str) else "")

@@ -58,9 +58,7 @@ def overlap(kind: str, path: str, other_kind: str, other: str) -> bool:
     """Could one file be in both?"""
     if kind != "glob" and other_kind != "glob":
         return (
-            path == other
-            or (kind == "dir" and other.startswith(_below(path)))
-            or (other_kind == "dir" and path.startswith(_below(other)))
+            path == other or (kind == "dir" and other.startswith(_below(path))) or (other_kind == "dir" and path.startswith(_below(other)))
         )
     return _meet(_segments(kind, path), _segments(other_kind, other))
 

@@ -1,8 +1,8 @@
 """Settings: one table of environment names, and where things are kept.
 
-    C2_LATTICE_HOME   the state directory (0700): secret, sessions/, flags/, hooks/, tickets/, backups/, broker.log,
-                      and one broker-PORT.json for each running broker
-    C2_LATTICE_DB     the database file (0600), its lock beside it
+C2_LATTICE_HOME   the state directory (0700): secret, sessions/, flags/, hooks/, tickets/, backups/, broker.log,
+                  and one broker-PORT.json for each running broker
+C2_LATTICE_DB     the database file (0600), its lock beside it
 """
 
 from __future__ import annotations

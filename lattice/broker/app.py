@@ -122,9 +122,7 @@ class Broker:
         self.wake_key: Callable[[str], None] = lambda key: None  # the server's, once there is one
         self.authenticated: Callable[[Request, str], None] = lambda request, who: None
         self.later: Callable[[Callable[[], None]], None] = lambda work: threading.Thread(target=work, daemon=True).start()
-        self.database = Database(
-            config.db, on_commit=self._committed, on_fatal=on_fatal, backups_dir=f"{config.home}/backups"
-        )
+        self.database = Database(config.db, on_commit=self._committed, on_fatal=on_fatal, backups_dir=f"{config.home}/backups")
         self._router = Router([(op.method, op.path, op) for op in OPERATIONS if "http" in op.surfaces] + [("GET", "/", _named("page"))])
         self._begin()
 
@@ -195,7 +193,9 @@ class Broker:
                 "an enrolment ticket is needed", code="no_ticket",
                 hint="Authorization: Ticket <ticket>, minted with the broker's secret (the MCP server and the c2-lattice command do so)",
             )  # fmt: skip
-        raise Unauthorized("a token is needed", code="no_token", hint="POST /register with a ticket answers one; send it as Authorization: Bearer <token>")
+        raise Unauthorized(
+            "a token is needed", code="no_token", hint="POST /register with a ticket answers one; send it as Authorization: Bearer <token>"
+        )
 
     def _token(self, text: str) -> Any:
         now = self.clock.now()
@@ -231,9 +231,20 @@ class Broker:
     def _permit(self, operation: Any, caller: Caller, ticket: Any) -> None:
         if not may("ticket" if ticket is not None else caller.role, operation.roles):
             wanted = " or ".join({"system": "the person", "viewer": "the page"}.get(role, role) for role in operation.roles)
-            raise Forbidden(f"{operation.name} is for: {wanted}; you are {caller.role}", code="role", hint="raise_blocker or message @architect to ask for it")
+            raise Forbidden(
+                f"{operation.name} is for: {wanted}; you are {caller.role}",
+                code="role",
+                hint="raise_blocker or message @architect to ask for it",
+            )
         card = self.cards.get(caller.id)
-        if operation.effect != "read" and operation.name not in WHILE_PAUSED and ticket is None and card is not None and card["paused"] and not caller.is_person:
+        if (
+            operation.effect != "read"
+            and operation.name not in WHILE_PAUSED
+            and ticket is None
+            and card is not None
+            and card["paused"]
+            and not caller.is_person
+        ):
             raise Forbidden(
                 f"you are paused by {card['paused_by']}: nothing but reading mail, escalating and letting go until you are resumed",
                 code="paused", paused_by=card["paused_by"], hint="wait, call check_messages; the architect or the person resumes you",
@@ -382,7 +393,9 @@ class Broker:
                     self.presence.ended(int(rest[0]))
                 case "escalation":
                     self._escalation_changed(int(rest[0]))
-        near = {card["id"] for card in self.cards.values() if (card["workspace"] in relocked or "" in relocked) and card["status"] == "active"}
+        near = {
+            card["id"] for card in self.cards.values() if (card["workspace"] in relocked or "" in relocked) and card["status"] == "active"
+        }
         for peer_id in near:
             self.presence.locks_changed(peer_id)
         self._raise_flags(wake | near | flagged)
@@ -462,4 +475,3 @@ def _texts(value: object) -> list[str]:
 
 def _named(name: str) -> Any:
     return next(op for op in OPERATIONS if op.name == name)
-

@@ -507,9 +507,7 @@ def _memory(view: _View) -> list[Json]:
 
 
 def _runs(view: _View) -> list[Json]:
-    rows = view.rows(
-        "SELECT * FROM runs WHERE {here} ORDER BY status <> 'active', created_at DESC LIMIT ?", MAX_RUNS
-    )
+    rows = view.rows("SELECT * FROM runs WHERE {here} ORDER BY status <> 'active', created_at DESC LIMIT ?", MAX_RUNS)
     counts: dict[str, dict[str, int]] = {}
     for row in view.tx.all(
         "SELECT run_id, status, COUNT(*) AS n FROM tasks WHERE run_id IN (SELECT value FROM json_each(?)) GROUP BY run_id, status",

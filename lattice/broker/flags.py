@@ -91,7 +91,9 @@ class Flags:
             return
         try:
             path = os.path.join(self._folder, name)
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600), "w", encoding="utf-8") as file:
+            with open(
+                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600), "w", encoding="utf-8"
+            ) as file:
                 file.write(text)
             self._up[name] = text
         except OSError:

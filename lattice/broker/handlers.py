@@ -97,7 +97,9 @@ def sign_in(call: Call) -> dict[str, Any]:
     """A ticket of the person becomes a viewer's and an actor's token. Once."""
     ticket, broker = call.ticket, call.broker
     if ticket.role != "system" or ticket.peer != names.PERSON:
-        raise Forbidden("this ticket enrols a session; it does not sign the person in", hint="c2-lattice page, or python launch.py, opens the page")
+        raise Forbidden(
+            "this ticket enrols a session; it does not sign the person in", hint="c2-lattice page, or python launch.py, opens the page"
+        )
 
     def use(tx: Tx) -> None:
         peers.use_ticket(tx, ticket.nonce, ticket.expires)
@@ -190,7 +192,9 @@ def register(tx: Tx, call: Call) -> dict[str, Any]:
     broker, ticket, said = call.broker, call.ticket, call.values
     wanted = names.check_peer_id(said["id"])
     if ticket.role == "system" or ticket.peer != wanted:
-        raise Forbidden(f"the ticket is for '{ticket.peer}', not for '{wanted}'", code="wrong_ticket", hint="mint a ticket for the id you register")
+        raise Forbidden(
+            f"the ticket is for '{ticket.peer}', not for '{wanted}'", code="wrong_ticket", hint="mint a ticket for the id you register"
+        )
     role = said["role"] or (ticket.role if ticket.role == "architect" else None)
     if role == "architect" and ticket.role != "architect":
         raise Forbidden("the ticket does not allow the architect's role", code="wrong_ticket", hint="mint the ticket with role architect")
@@ -226,7 +230,9 @@ def settle_register(call: Call, made: dict[str, Any]) -> dict[str, Any]:
     if made["id"] != made["wanted"]:
         notes.append(f"'{made['wanted']}' lives in another process; you are '{made['id']}'")
     if said["role"] == "architect" and made["role"] != "architect":
-        notes.append(f"the architect's seat is held by '{made['seat']['held_by']}'; you are a worker. The person can change it: launch.py --architect {made['id']}")
+        notes.append(
+            f"the architect's seat is held by '{made['seat']['held_by']}'; you are a worker. The person can change it: launch.py --architect {made['id']}"
+        )
     answer = {
         "ok": True, "id": made["id"], "role": made["role"], "workspace": made["workspace"], "resume": made["resume"], "seat": made["seat"],
         "token": tokens.mint_token(broker.secret, subject=made["id"], kind="peer", epoch=made["epoch"], now=broker.clock.now(), ttl_s=TOKEN_S),
@@ -498,7 +504,9 @@ def cancel_task(tx: Tx, call: Call) -> dict[str, Any]:
     answer = tasks.cancel(tx, call.caller, **call.values)
     if answer["owner"] and answer["owner"] != call.caller.id:
         reason = call.values["reason"]
-        messages.tell(tx, answer["owner"], "alert", f"task #{answer['task_id']} was cancelled by {call.caller.id}" + (f": {reason}" if reason else ""))
+        messages.tell(
+            tx, answer["owner"], "alert", f"task #{answer['task_id']} was cancelled by {call.caller.id}" + (f": {reason}" if reason else "")
+        )
     return answer
 
 
@@ -587,7 +595,9 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "all_messages": all_messages,
     "messages_for": plain(messages.list_for),
     "escalate": escalate,
-    "list_escalations": lambda tx, call: escalations.list_some(tx, state=call.values["state"], workspace=call.workspace, limit=call.values["limit"]),
+    "list_escalations": lambda tx, call: escalations.list_some(
+        tx, state=call.values["state"], workspace=call.workspace, limit=call.values["limit"]
+    ),
     "resolve": plain(messages.resolve),
     "create_task": plain(tasks.create),
     "create_batch": plain(tasks.create_batch),

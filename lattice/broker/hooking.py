@@ -73,7 +73,14 @@ def guard(tx: Tx, call: Call) -> dict[str, Any]:
         refusal = locks.against_edit(tx, caller, kind, path)
         if refusal is not None:
             events.note(tx, caller, "edit_refused", [path], reason=refusal.message)
-            return {"verdict": "deny", "file_path": path, "reason": refusal.message, "hint": refusal.hint, "code": refusal.code, **refusal.details}
+            return {
+                "verdict": "deny",
+                "file_path": path,
+                "reason": refusal.message,
+                "hint": refusal.hint,
+                "code": refusal.code,
+                **refusal.details,
+            }
     taken = []
     if said["auto"]:
         for kind, path in wanted:
@@ -113,8 +120,20 @@ def breach(tx: Tx, call: Call) -> dict[str, Any]:
         listed = one_line(", ".join(paths[:10]), 2000) + (f" and {len(paths) - 10} more" if len(paths) > 10 else "")
         # The notice is the broker's own, so a command that the filter would not let a peer say is not said by it either.
         how = f" by: {one_line(said['command'], 200)}" if said["command"] and content.judge(said["command"], "summary") is None else ""
-        messages.tell(tx, holder, "alert", f"{caller.id} changed what you hold{how}. Files: {listed}. Look at them before you go on.", workspace=caller.workspace)
-        messages.tell(tx, caller.id, "alert", f"your command changed files that {holder} holds: {listed}. Tell {holder}, or put them back.", workspace=caller.workspace)
+        messages.tell(
+            tx,
+            holder,
+            "alert",
+            f"{caller.id} changed what you hold{how}. Files: {listed}. Look at them before you go on.",
+            workspace=caller.workspace,
+        )
+        messages.tell(
+            tx,
+            caller.id,
+            "alert",
+            f"your command changed files that {holder} holds: {listed}. Tell {holder}, or put them back.",
+            workspace=caller.workspace,
+        )
         events.note(tx, caller, "breach", list(paths[:100]), holder=holder, command=said["command"][:500])
     return {"ok": True, "breaches": [{"holder": holder, "paths": paths} for holder, paths in found.items()]}
 
@@ -166,5 +185,3 @@ def capsule(tx: Tx, call: Call) -> dict[str, Any]:
 
 def adopt(tx: Tx, call: Call) -> dict[str, Any]:
     return adoptions.adopt(tx, call.caller, **call.values)
-
-

@@ -45,7 +45,9 @@ def main(argv: list[str] | None = None) -> int:
     sole = Exclusive(config.db + ".lock")
     try:
         if not sole.acquire():
-            return _fail(TAKEN, f"another broker has {config.db} open; use that one (launch.py --status), or name another file with C2_LATTICE_DB")
+            return _fail(
+                TAKEN, f"another broker has {config.db} open; use that one (launch.py --status), or name another file with C2_LATTICE_DB"
+            )
     except OSError as problem:
         return _fail(NO_PERMISSION, f"{sole.path}: {problem.strerror}")
     sole.write(f"{os.getpid()}\n")
@@ -71,7 +73,10 @@ def _serve(config: settings.Settings, secret: bytes) -> int:
         )  # fmt: skip
     except OSError as problem:
         if problem.errno == errno.EADDRINUSE:
-            return _fail(UNAVAILABLE, f"port {config.port or settings.DEFAULT_PORT} is taken by another program; choose another with --port or C2_LATTICE_PORT")
+            return _fail(
+                UNAVAILABLE,
+                f"port {config.port or settings.DEFAULT_PORT} is taken by another program; choose another with --port or C2_LATTICE_PORT",
+            )
         return _fail(UNAVAILABLE, f"port {config.port or settings.DEFAULT_PORT}: {problem.strerror}")
     try:
         broker = Broker(config, secret, server.port, environ=dict(os.environ), on_fatal=fatal, stop=bell.ring, pid=os.getpid())

@@ -56,7 +56,12 @@ def ask(call: Call) -> dict[str, Any]:
         text = f"{caller.id} asks for a new {request['role']} session '{peer_id}' in {working_dir}"
         escalation_id = escalations.open_one(tx, caller, kind="spawn", text=text, task_id=None, run_id=None, request=request)
         message_id = messages.store(
-            tx, caller, address=names.PERSON, category="question", content=text + "\nAllow it or refuse it on the page.", recipients=[names.PERSON]
+            tx,
+            caller,
+            address=names.PERSON,
+            category="question",
+            content=text + "\nAllow it or refuse it on the page.",
+            recipients=[names.PERSON],
         )
         escalations.carried_by(tx, caller, escalation_id, message_id)
         return escalation_id
@@ -114,7 +119,8 @@ def _open(broker: Broker, asker: Caller, request: dict[str, Any]) -> dict[str, A
         tmux=request["tmux"], environ=broker.environ,
     )  # fmt: skip
     broker.write(
-        lambda tx: events.note(tx, asker, "spawned", [request["peer_id"]], way=str(opened["way"]), working_dir=request["working_dir"]), "spawn_worker"
+        lambda tx: events.note(tx, asker, "spawned", [request["peer_id"]], way=str(opened["way"]), working_dir=request["working_dir"]),
+        "spawn_worker",
     )
     return {"peer_id": request["peer_id"], "way": opened["way"], "message": str(opened["detail"])}
 

@@ -40,8 +40,22 @@ class Sweep:
         self._kept_house = self._last
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
-        self.jobs: list[Callable[[], None]] = [self.late_peers, self.lapsed_locks, self.closed_locks, self.kept_places, self.unanswered_spawns, self.unanswered_permissions]
-        self.chores: list[Callable[[], None]] = [self.old_losses, self.unnamed_peers, self.old_keys, self.old_turns, self.snapshot, self.old_events]
+        self.jobs: list[Callable[[], None]] = [
+            self.late_peers,
+            self.lapsed_locks,
+            self.closed_locks,
+            self.kept_places,
+            self.unanswered_spawns,
+            self.unanswered_permissions,
+        ]
+        self.chores: list[Callable[[], None]] = [
+            self.old_losses,
+            self.unnamed_peers,
+            self.old_keys,
+            self.old_turns,
+            self.snapshot,
+            self.old_events,
+        ]
 
     def start(self) -> None:
         self._thread.start()
@@ -106,7 +120,9 @@ class Sweep:
 
     def lapsed_locks(self) -> None:
         broker, now = self._broker, self._last
-        over = [row for row in broker.read(locks.with_terms) if broker.presence.has_lapsed(row["token"], row["peer_id"], row["term_s"], now)]
+        over = [
+            row for row in broker.read(locks.with_terms) if broker.presence.has_lapsed(row["token"], row["peer_id"], row["term_s"], now)
+        ]
         if over:
             broker.write(lambda tx: locks.lapse(tx, BROKER, [row["token"] for row in over]), "lapse")
 

@@ -20,9 +20,13 @@ def adopt(tx: Tx, caller: Caller, *, peer_id: str, **_: object) -> dict[str, Any
         raise BadRequest("that is you")
     row = peers.find(tx, peer_id)
     if row is None or (row["workspace"] != caller.workspace and not caller.is_person):
-        raise NotFound(f"peer '{peer_id}' not found in your workspace", hint="list_peers shows who is here; get_task names a task's last owner")
+        raise NotFound(
+            f"peer '{peer_id}' not found in your workspace", hint="list_peers shows who is here; get_task names a task's last owner"
+        )
     if row["status"] == "active":
-        raise Conflict(f"'{peer_id}' is active; only a departed peer is adopted", holder=peer_id, hint=f"ask {peer_id}, or let the person end it first")
+        raise Conflict(
+            f"'{peer_id}' is active; only a departed peer is adopted", holder=peer_id, hint=f"ask {peer_id}, or let the person end it first"
+        )
     if row["status"] == "killed" and not caller.leads:
         raise Forbidden(f"'{peer_id}' was ended by {row['ended_by']}; the architect or the person may adopt its work")
     moved = messages.move_mail(tx, caller, peer_id, caller.id)

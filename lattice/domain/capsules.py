@@ -48,7 +48,8 @@ def write(tx: Tx, caller: Caller) -> str:
 
 def _who(tx: Tx, row: Any) -> str:
     others = tx.one(
-        "SELECT COUNT(*) AS n FROM peers WHERE status = 'active' AND role <> 'system' AND workspace = ? AND id <> ?", (row["workspace"], row["id"])
+        "SELECT COUNT(*) AS n FROM peers WHERE status = 'active' AND role <> 'system' AND workspace = ? AND id <> ?",
+        (row["workspace"], row["id"]),
     )
     architect = peers.seat_holder(tx, row["workspace"])
     led_by = f", architect {architect}" if architect and architect != row["id"] else ""
@@ -65,8 +66,12 @@ def _mail(tx: Tx, peer_id: str) -> list[str]:
 
 
 def _task(tx: Tx, task: Any) -> str:
-    blocks = [row["task_id"] for row in tx.all("SELECT task_id FROM dependencies WHERE needs_id = ? ORDER BY task_id LIMIT 9", (task["id"],))]
-    needs = [row["needs_id"] for row in tx.all("SELECT needs_id FROM dependencies WHERE task_id = ? ORDER BY needs_id LIMIT 9", (task["id"],))]
+    blocks = [
+        row["task_id"] for row in tx.all("SELECT task_id FROM dependencies WHERE needs_id = ? ORDER BY task_id LIMIT 9", (task["id"],))
+    ]
+    needs = [
+        row["needs_id"] for row in tx.all("SELECT needs_id FROM dependencies WHERE task_id = ? ORDER BY needs_id LIMIT 9", (task["id"],))
+    ]
     about = [f"token {task['token']}"]
     about += [f"run {task['run_id']}"] if task["run_id"] else []
     about += [f"built on {_numbers(needs)}"] if needs else []
@@ -89,8 +94,12 @@ def _locks(tx: Tx, row: Any) -> list[str]:
         shown = [_path(one, row) + (" (shared)" if one["mode"] == "shared" else "") for one in held[-5:]]
         found.append(f"Your locks: {', '.join(shown)}" + (f" and {len(held) - 5} more" if len(held) > 5 else ""))
     for lost in tx.all("SELECT file_path, reach, reason FROM lost_locks WHERE peer_id = ? ORDER BY token DESC LIMIT 3", (row["id"],)):
-        found.append(f"Lost: the lock on {_path(lost, row)} ({one_line(lost['reason'], 60)}). Lock it again and read it anew before you edit.")
-    for kept in tx.all("SELECT file_path, reach FROM lock_queue WHERE peer_id = ? AND offered_at IS NOT NULL ORDER BY id LIMIT 2", (row["id"],)):
+        found.append(
+            f"Lost: the lock on {_path(lost, row)} ({one_line(lost['reason'], 60)}). Lock it again and read it anew before you edit."
+        )
+    for kept in tx.all(
+        "SELECT file_path, reach FROM lock_queue WHERE peer_id = ? AND offered_at IS NOT NULL ORDER BY id LIMIT 2", (row["id"],)
+    ):
         found.append(f"Kept for you for a minute: {_path(kept, row)}. Lock it now.")
     return found
 
@@ -104,7 +113,9 @@ def _escalations(tx: Tx, row: Any) -> list[str]:
         (row["workspace"], row["id"], is_architect, row["id"]),
     )
     return [
-        f"Open {one['kind']} {one['id']} by " + ("you" if one["raised_by"] == row["id"] else one["raised_by"]) + f": {_quoted(one['text'], 70)}"
+        f"Open {one['kind']} {one['id']} by "
+        + ("you" if one["raised_by"] == row["id"] else one["raised_by"])
+        + f": {_quoted(one['text'], 70)}"
         for one in asked
     ]
 

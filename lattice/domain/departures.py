@@ -115,5 +115,3 @@ def _endable(tx: Tx, caller: Caller, peer_id: str) -> Any:
     if not caller.is_person and row["workspace"] != caller.workspace:
         raise Forbidden(f"peer '{peer_id}' is of another workspace; its architect or the person ends it")
     return row
-
-

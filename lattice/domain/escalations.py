@@ -15,12 +15,12 @@ from lattice.domain.caller import BROKER, Caller
 from lattice.errors import Conflict, Forbidden, NotFound
 from lattice.store.database import Tx
 
-_SHOWN = (
-    "id, kind, state, raised_by, workspace, run_id, task_id, message_id, text, request, verdict, answer, resolved_by, created_at, resolved_at"
-)
+_SHOWN = "id, kind, state, raised_by, workspace, run_id, task_id, message_id, text, request, verdict, answer, resolved_by, created_at, resolved_at"
 
 
-def open_one(tx: Tx, caller: Caller, *, kind: str, text: str, task_id: int | None, run_id: str | None, request: dict[str, Any] | None = None) -> int:
+def open_one(
+    tx: Tx, caller: Caller, *, kind: str, text: str, task_id: int | None, run_id: str | None, request: dict[str, Any] | None = None
+) -> int:
     """A new open escalation; answers its id. NotFound for a task that is not there."""
     check_task(tx, caller, task_id)
     escalation_id = tx.insert(
@@ -33,7 +33,10 @@ def open_one(tx: Tx, caller: Caller, *, kind: str, text: str, task_id: int | Non
 
 def check_task(tx: Tx, caller: Caller, task_id: int | None) -> None:
     """NotFound for a task that is not there, or is of another workspace."""
-    if task_id is not None and tx.one("SELECT id FROM tasks WHERE id = ? AND (? OR workspace = ?)", (task_id, int(caller.sees_all), caller.workspace)) is None:
+    if (
+        task_id is not None
+        and tx.one("SELECT id FROM tasks WHERE id = ? AND (? OR workspace = ?)", (task_id, int(caller.sees_all), caller.workspace)) is None
+    ):
         raise NotFound(f"task #{task_id} not found", hint="list_tasks shows the numbers; task_id may be left out of a blocker")
 
 
@@ -70,7 +73,10 @@ def resolve(tx: Tx, caller: Caller, escalation_id: int, verdict: str, answer: st
 
 def hand_over(tx: Tx, caller: Caller, old: str) -> list[int]:
     """What `old` has asked and nobody has answered yet is the caller's question. Answers the ids."""
-    found = [row["id"] for row in tx.all("SELECT id FROM escalations WHERE raised_by = ? AND state = 'open' AND kind <> 'permission' ORDER BY id", (old,))]
+    found = [
+        row["id"]
+        for row in tx.all("SELECT id FROM escalations WHERE raised_by = ? AND state = 'open' AND kind <> 'permission' ORDER BY id", (old,))
+    ]
     for escalation_id in found:
         tx.run("UPDATE escalations SET raised_by = ? WHERE id = ?", (caller.id, escalation_id))
     if found:
@@ -123,7 +129,10 @@ def list_some(tx: Tx, *, state: str | None, workspace: str | None, limit: int) -
 def of_task(tx: Tx, task_id: int) -> list[dict[str, Any]]:
     """What was asked about a task and what the answers were, oldest first."""
     return [
-        {name: row[name] for name in ("id", "kind", "state", "raised_by", "text", "verdict", "answer", "resolved_by", "created_at", "resolved_at")}
+        {
+            name: row[name]
+            for name in ("id", "kind", "state", "raised_by", "text", "verdict", "answer", "resolved_by", "created_at", "resolved_at")
+        }
         for row in tx.all(f"SELECT {_SHOWN} FROM escalations WHERE task_id = ? ORDER BY id", (task_id,))
     ]
 

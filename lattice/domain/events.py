@@ -70,7 +70,9 @@ FOLDED: dict[str, Fold] = {
 _BY_KEY = {kind: fold.by_key for kind, fold in FOLDED.items()}
 
 
-def record(tx: Tx, caller: Caller, kind: str, subjects: Iterable[Subject], *, run_id: str | None = None, workspace: str | None = None) -> None:
+def record(
+    tx: Tx, caller: Caller, kind: str, subjects: Iterable[Subject], *, run_id: str | None = None, workspace: str | None = None
+) -> None:
     """Append what these things are now (null: gone), things that are alike as one event. Reads the rows itself.
 
     Unless a workspace is named, an event is of the workspace of its thing; where the thing has none, of the caller's.

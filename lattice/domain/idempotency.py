@@ -21,7 +21,9 @@ def answered(tx: Tx, caller_id: str, key: str, op: str, values: dict[str, Any]) 
     if row is None:
         return None
     if row["op"] != op or row["digest"] != _digest(values):
-        raise Conflict(f"idempotency_key '{key}' was used for another call ({row['op']})", code="key_reused", hint="use a fresh key for each new call")
+        raise Conflict(
+            f"idempotency_key '{key}' was used for another call ({row['op']})", code="key_reused", hint="use a fresh key for each new call"
+        )
     answer: dict[str, Any] = json.loads(row["answer"])
     return {**answer, "repeated": True}
 

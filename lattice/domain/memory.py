@@ -37,7 +37,8 @@ def put(tx: Tx, caller: Caller, *, key: str, value: str, type: str, confidence: 
             (caller.workspace, key),
         )
     run = tx.one(
-        "SELECT run_id FROM tasks WHERE assigned_to = ? AND status = 'in_progress' AND run_id IS NOT NULL ORDER BY token DESC LIMIT 1", (caller.id,)
+        "SELECT run_id FROM tasks WHERE assigned_to = ? AND status = 'in_progress' AND run_id IS NOT NULL ORDER BY token DESC LIMIT 1",
+        (caller.id,),
     )
     tx.run(
         "INSERT INTO memory (workspace, key, value, type, confidence, version, supersedes, peer_id, run_id, updated_at)"
@@ -71,7 +72,9 @@ def list_some(tx: Tx, *, workspace: str | None, type: str | None, limit: int) ->
 
 def history(tx: Tx, *, workspace: str | None, key: str) -> dict[str, Any]:
     """{history}: the value now, then up to 50 older ones, newest first. An unknown key has none."""
-    now = tx.all(f"SELECT {_SHOWN} FROM memory WHERE key = ? AND (? IS NULL OR workspace = ?) ORDER BY version DESC", (key, workspace, workspace))
+    now = tx.all(
+        f"SELECT {_SHOWN} FROM memory WHERE key = ? AND (? IS NULL OR workspace = ?) ORDER BY version DESC", (key, workspace, workspace)
+    )
     older = tx.all(
         f"SELECT {_SHOWN} FROM memory_history WHERE key = ? AND (? IS NULL OR workspace = ?) ORDER BY version DESC LIMIT 50",
         (key, workspace, workspace),

@@ -81,7 +81,9 @@ def send(tx: Tx, caller: Caller, *, recipient_id: str, category: str, content: s
     answer: dict[str, Any] = {"ok": True, "message_id": message_id, "recipient": state, "recipients": sorted({*heard, *also})}
     if hold is not None:
         answer["held"] = hold
-        answer["message"] = "held, and shown to the person, who can let it through. Do something first: a task, a decision, a lock; or ask the person."
+        answer["message"] = (
+            "held, and shown to the person, who can let it through. Do something first: a task, a decision, a lock; or ask the person."
+        )
     if answered is not None:
         answer["resolved"] = answered
     elif category in ("blocker", "review_request"):
@@ -112,7 +114,11 @@ def escalate(tx: Tx, caller: Caller, *, kind: str, text: str, task_id: int | Non
     if caller.role == "architect" or caller.is_person:
         recipients, state, said = [PERSON], "active", "the person was asked, on the page"
     elif holder is None:
-        recipients, state, said = [ARCHITECT_ADDRESS, PERSON], "waiting", "there is no architect now: the person was asked on the page, and the next architect gets it"
+        recipients, state, said = (
+            [ARCHITECT_ADDRESS, PERSON],
+            "waiting",
+            "there is no architect now: the person was asked on the page, and the next architect gets it",
+        )
     else:
         row = peers.find(tx, holder)
         state = "active" if row is not None and row["status"] == "active" else "away"
@@ -161,7 +167,21 @@ def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, 
     message_id = tx.insert(
         "INSERT INTO messages (sender_id, on_behalf, address, category, content, workspace, run_id, reply_to, hops, parent, root, gist, created_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (caller.id, caller.on_behalf, address, category, content, where, run_id, reply_to, cause.hops, cause.parent, cause.root, gist, tx.at),
+        (
+            caller.id,
+            caller.on_behalf,
+            address,
+            category,
+            content,
+            where,
+            run_id,
+            reply_to,
+            cause.hops,
+            cause.parent,
+            cause.root,
+            gist,
+            tx.at,
+        ),
     )
     heard = list(dict.fromkeys(recipients))
     for recipient in heard:
@@ -184,8 +204,18 @@ def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, 
 # -- taking ---------------------------------------------------------------------------------------------
 
 
-def take(tx: Tx, caller: Caller, *, receipts: Callable[[], str], max: int = INBOX_MESSAGES, way: str = "tool", process: str = "",
-         tool_use_id: str | None = None, urgent_only: bool = False, **_: object) -> dict[str, Any]:  # noqa: A002 the wire's name
+def take(
+    tx: Tx,
+    caller: Caller,
+    *,
+    receipts: Callable[[], str],
+    max: int = INBOX_MESSAGES,
+    way: str = "tool",
+    process: str = "",
+    tool_use_id: str | None = None,
+    urgent_only: bool = False,
+    **_: object,
+) -> dict[str, Any]:  # noqa: A002 the wire's name
     """Offer the caller its oldest mail: {messages, more, paused}. Whole messages, at most `max` and 24 KB (but always one).
 
     `urgent_only`: blockers, errors and reviews; the rest waits.
@@ -215,7 +245,9 @@ def take(tx: Tx, caller: Caller, *, receipts: Callable[[], str], max: int = INBO
         )
     if offered:
         events.record(tx, caller, "delivery", [(caller.id, mail["id"]) for mail in offered])
-        said_by_peers = [mail["id"] for mail in offered if mail["from"] != BROKER.id]  # a notice of ours beside them does not cut their chain
+        said_by_peers = [
+            mail["id"] for mail in offered if mail["from"] != BROKER.id
+        ]  # a notice of ours beside them does not cut their chain
         peers.set_cause(tx, caller.id, (said_by_peers or [offered[-1]["id"]])[-1])
         tx.after("wake", caller.id)
     if way == "person":
@@ -342,7 +374,10 @@ def seat_filled(tx: Tx, caller: Caller, workspace: str, peer_id: str) -> int:
     left_open = [
         message_id
         for message_id in escalations.open_mail(tx, workspace, peer_id)
-        if tx.run("INSERT OR IGNORE INTO deliveries (message_id, recipient, state, queued_at) VALUES (?, ?, 'queued', ?)", (message_id, peer_id, tx.at))
+        if tx.run(
+            "INSERT OR IGNORE INTO deliveries (message_id, recipient, state, queued_at) VALUES (?, ?, 'queued', ?)",
+            (message_id, peer_id, tx.at),
+        )
     ]  # an architect before this one had it, and went without an answer
     if left_open:
         events.record(tx, caller, "delivery", [(peer_id, message_id) for message_id in left_open], workspace=workspace)
@@ -409,10 +444,19 @@ def how_far(tx: Tx, caller: Caller, message_id: int) -> dict[str, Any]:
     if row is None or not (mine or (caller.role == "architect" and row["workspace"] == caller.workspace)):
         raise NotFound(f"message {message_id} is not yours, or not there")
     return {
-        "message": {"id": row["id"], "from": row["sender_id"], "to": row["address"], "category": row["category"], "sent": row["created_at"]},
+        "message": {
+            "id": row["id"],
+            "from": row["sender_id"],
+            "to": row["address"],
+            "category": row["category"],
+            "sent": row["created_at"],
+        },
         "deliveries": [
             {
-                **{name: one[name] for name in ("recipient", "state", "way", "attempts", "reason", "queued_at", "offered_at", "read_at", "acted_at")},
+                **{
+                    name: one[name]
+                    for name in ("recipient", "state", "way", "attempts", "reason", "queued_at", "offered_at", "read_at", "acted_at")
+                },
                 "proof": _proof(tx, message_id, one["recipient"]),
             }
             for one in rows
@@ -423,7 +467,8 @@ def how_far(tx: Tx, caller: Caller, message_id: int) -> dict[str, Any]:
 def _proof(tx: Tx, message_id: int, recipient: str) -> str:
     """By what it was proven that the recipient has the message; "" as long as it is not."""
     row = tx.one(
-        "SELECT proof FROM receipts WHERE message_id = ? AND recipient = ? AND proved_at IS NOT NULL ORDER BY proved_at LIMIT 1", (message_id, recipient)
+        "SELECT proof FROM receipts WHERE message_id = ? AND recipient = ? AND proved_at IS NOT NULL ORDER BY proved_at LIMIT 1",
+        (message_id, recipient),
     )
     return row["proof"] if row is not None else ""
 
@@ -519,7 +564,9 @@ def _may_answer(tx: Tx, caller: Caller, reply_to: int | None) -> None:
         " FROM messages m WHERE m.id = ?",
         (caller.id, reply_to),
     )
-    if row is None or not (row["mine"] or row["sender_id"] == caller.id or caller.is_person or (caller.leads and row["workspace"] == caller.workspace)):
+    if row is None or not (
+        row["mine"] or row["sender_id"] == caller.id or caller.is_person or (caller.leads and row["workspace"] == caller.workspace)
+    ):
         raise NotFound(f"reply_to {reply_to} is no message of yours", hint="use the id that check_messages showed")
 
 
@@ -579,11 +626,15 @@ def move_mail(tx: Tx, caller: Caller, old: str, new: str) -> int:
     return_offers(tx, caller, old, f"adopted by {new}")
     raise_dead(tx, caller, old)
     rows = tx.all(
-        "SELECT message_id, state, attempts, reason FROM deliveries WHERE recipient = ? AND state IN ('queued', 'held') ORDER BY message_id", (old,)
+        "SELECT message_id, state, attempts, reason FROM deliveries WHERE recipient = ? AND state IN ('queued', 'held') ORDER BY message_id",
+        (old,),
     )
     for row in rows:
         message_id = row["message_id"]
-        tx.run("UPDATE deliveries SET state = 'dead', reason = ? WHERE recipient = ? AND message_id = ?", (f"adopted by {new}", old, message_id))
+        tx.run(
+            "UPDATE deliveries SET state = 'dead', reason = ? WHERE recipient = ? AND message_id = ?",
+            (f"adopted by {new}", old, message_id),
+        )
         tx.run(
             "INSERT OR IGNORE INTO deliveries (message_id, recipient, state, attempts, reason, queued_at) VALUES (?, ?, ?, ?, ?, ?)",
             (message_id, new, row["state"], row["attempts"], row["reason"], tx.at),
@@ -596,9 +647,15 @@ def move_mail(tx: Tx, caller: Caller, old: str, new: str) -> int:
 
 def raise_dead(tx: Tx, caller: Caller, peer_id: str) -> int:
     """A new life of the peer: what was given up for want of proof is offered again."""
-    rows = tx.all("SELECT message_id FROM deliveries WHERE recipient = ? AND state = 'dead' AND reason LIKE 'offered %' ORDER BY message_id", (peer_id,))
+    rows = tx.all(
+        "SELECT message_id FROM deliveries WHERE recipient = ? AND state = 'dead' AND reason LIKE 'offered %' ORDER BY message_id",
+        (peer_id,),
+    )
     for row in rows:
-        tx.run("UPDATE deliveries SET state = 'queued', reason = '', process = '' WHERE recipient = ? AND message_id = ?", (peer_id, row["message_id"]))
+        tx.run(
+            "UPDATE deliveries SET state = 'queued', reason = '', process = '' WHERE recipient = ? AND message_id = ?",
+            (peer_id, row["message_id"]),
+        )
     if rows:
         events.record(tx, caller, "delivery", [(peer_id, row["message_id"]) for row in rows])
         tx.after("wake", peer_id)

@@ -176,7 +176,9 @@ def workspace_of_dir(tx: Tx, working_dir: str) -> str:
     """The workspace of a known peer with that working directory, else "" (a caller that names none: design D10)."""
     if not working_dir:
         return ""
-    row = tx.one("SELECT workspace FROM peers WHERE working_dir = ? AND workspace <> '' ORDER BY last_heartbeat DESC LIMIT 1", (working_dir,))
+    row = tx.one(
+        "SELECT workspace FROM peers WHERE working_dir = ? AND workspace <> '' ORDER BY last_heartbeat DESC LIMIT 1", (working_dir,)
+    )
     return row["workspace"] if row else ""
 
 
@@ -198,7 +200,9 @@ def seat(tx: Tx, caller: Caller, *, peer_id: str, workspace: str | None, **_: ob
     if peer_id:
         row = live(tx, peer_id)
         if row["role"] == "system":
-            raise BadRequest("the person needs no seat: with no architect its powers are the person's", hint="seat a peer, or leave peer_id empty")
+            raise BadRequest(
+                "the person needs no seat: with no architect its powers are the person's", hint="seat a peer, or leave peer_id empty"
+            )
         where = row["workspace"]
     else:
         where = workspace or ""
@@ -288,10 +292,15 @@ def note_beat(tx: Tx, caller: Caller, said: dict[str, Any], *, overlapping: bool
             _warn_of_conflicts(tx, caller, set(files))
     if said.get("ways") is not None:
         row = known(tx, caller.id)
-        tx.run("UPDATE peers SET ways = ? WHERE id = ?", (_in_order([*said["ways"], *_OF_HOOKS.intersection(row["ways"].split(","))]), caller.id))
+        tx.run(
+            "UPDATE peers SET ways = ? WHERE id = ?",
+            (_in_order([*said["ways"], *_OF_HOOKS.intersection(row["ways"].split(","))]), caller.id),
+        )
     counted = [name for name in ("tokens_used", "tool_calls_count", "errors_count", "activity") if said.get(name) is not None]
     if counted:
-        tx.run(f"UPDATE peers SET {', '.join(f'{name} = ?' for name in counted)} WHERE id = ?", (*(said[name] for name in counted), caller.id))
+        tx.run(
+            f"UPDATE peers SET {', '.join(f'{name} = ?' for name in counted)} WHERE id = ?", (*(said[name] for name in counted), caller.id)
+        )
     tx.run("UPDATE peers SET last_heartbeat = ? WHERE id = ?", (tx.at, caller.id))
 
 
@@ -304,7 +313,10 @@ def has_hooks(tx: Tx, caller: Caller, way: str) -> None:
 
 def set_cause(tx: Tx, peer_id: str, message_id: int | None) -> None:
     """What the session was shown last; None once a human has prompted it."""
-    tx.run("UPDATE peers SET cause = ?, prompted_at = CASE WHEN ? IS NULL THEN ? ELSE prompted_at END WHERE id = ?", (message_id, message_id, tx.at, peer_id))
+    tx.run(
+        "UPDATE peers SET cause = ?, prompted_at = CASE WHEN ? IS NULL THEN ? ELSE prompted_at END WHERE id = ?",
+        (message_id, message_id, tx.at, peer_id),
+    )
     tx.after("flag", peer_id)
 
 
@@ -316,7 +328,10 @@ def cause(tx: Tx, peer_id: str) -> int | None:
 
 def revive(tx: Tx, caller: Caller) -> None:
     """A peer that was given up for dead beats again with a good token: it is active, without what it held."""
-    if tx.run("UPDATE peers SET status = 'active', last_heartbeat = ?, ended_by = '', ended_at = NULL WHERE id = ? AND status IN ('dead', 'away')", (tx.at, caller.id)):
+    if tx.run(
+        "UPDATE peers SET status = 'active', last_heartbeat = ?, ended_by = '', ended_at = NULL WHERE id = ? AND status IN ('dead', 'away')",
+        (tx.at, caller.id),
+    ):
         events.record(tx, caller, "peer", [caller.id])
         tx.after("peer", caller.id)
 
@@ -387,7 +402,13 @@ def budget(tx: Tx, caller: Caller, *, peer_id: str, token_budget: int | None, to
     tx.run("UPDATE peers SET token_budget = ?, tokens_used = ? WHERE id = ?", (limit, used, peer_id))
     events.record(tx, caller, "peer", [peer_id])
     tx.after("wake", peer_id)
-    return {"ok": True, "peer_id": peer_id, "token_budget": limit, "tokens_used": used, "budget_exceeded": limit is not None and used >= limit}
+    return {
+        "ok": True,
+        "peer_id": peer_id,
+        "token_budget": limit,
+        "tokens_used": used,
+        "budget_exceeded": limit is not None and used >= limit,
+    }
 
 
 def count_rejection(tx: Tx, caller: Caller, reason: str, what: str, recent: int) -> None:
@@ -430,7 +451,11 @@ def list_active(tx: Tx, *, workspace: str | None, scope: str, working_dir: str, 
         return [peer for peer in found if peer["working_dir"] == working_dir]
     if scope == "same_repo" and git_root:
         root = git_root.rstrip("/\\")
-        return [peer for peer in found if peer["working_dir"] and (peer["working_dir"] == root or peer["working_dir"].startswith((root + "/", root + "\\")))]
+        return [
+            peer
+            for peer in found
+            if peer["working_dir"] and (peer["working_dir"] == root or peer["working_dir"].startswith((root + "/", root + "\\")))
+        ]
     return found
 
 
@@ -472,7 +497,9 @@ def find(tx: Tx, peer_id: str) -> Any | None:
 
 def cards(tx: Tx) -> list[Any]:
     """What the broker keeps in memory of every peer that is not gone."""
-    return tx.all("SELECT id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process, pid, client_pid FROM peers WHERE status <> 'gone'")
+    return tx.all(
+        "SELECT id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process, pid, client_pid FROM peers WHERE status <> 'gone'"
+    )
 
 
 def card(tx: Tx, peer_id: str) -> Any | None:
@@ -536,5 +563,3 @@ def _warn_of_conflicts(tx: Tx, caller: Caller, files: set[str]) -> None:
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
-
-

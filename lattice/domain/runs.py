@@ -145,7 +145,9 @@ def _insert(tx: Tx, caller: Caller, run_id: str, name: str, goal: str, criteria:
     events.record(tx, caller, "run", [run_id], run_id=run_id)
 
 
-def _update(tx: Tx, caller: Caller, run_id: str, name: str | None, goal: str | None, criteria: str | None, status: str | None) -> dict[str, Any]:
+def _update(
+    tx: Tx, caller: Caller, run_id: str, name: str | None, goal: str | None, criteria: str | None, status: str | None
+) -> dict[str, Any]:
     tx.run(
         "UPDATE runs SET name = COALESCE(?, name), goal = COALESCE(?, goal), success_criteria = COALESCE(?, success_criteria),"
         " status = COALESCE(?, status), updated_at = ? WHERE id = ?",

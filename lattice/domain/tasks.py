@@ -77,7 +77,9 @@ def claim(tx: Tx, caller: Caller, *, task_id: int, **_: object) -> dict[str, Any
     return {"ok": True, "task_id": task_id, "token": token, "attempts": row["attempts"] + 1, "title": row["title"]}
 
 
-def complete(tx: Tx, caller: Caller, *, task_id: int, artifacts: dict[str, Any], outcome: str = "done", token: int | None = None, **_: object) -> dict[str, Any]:
+def complete(
+    tx: Tx, caller: Caller, *, task_id: int, artifacts: dict[str, Any], outcome: str = "done", token: int | None = None, **_: object
+) -> dict[str, Any]:
     """End one's task: done (dependents unblock), failed, or released for others. Answers {ok, status, newly_unblocked}."""
     said = {name: value for name, value in artifacts.items() if value is not None}
     messages.act_on_named(tx, caller, str(said["summary"]))
@@ -107,7 +109,9 @@ def release(tx: Tx, caller: Caller, *, task_id: int, reason: str, token: int | N
     return {"ok": True, "task_id": task_id, "status": "pending", "newly_unblocked": []}
 
 
-def fail(tx: Tx, caller: Caller, *, task_id: int, reason: str, token: int | None = None, artifacts: dict[str, Any] | None = None, **_: object) -> dict[str, Any]:
+def fail(
+    tx: Tx, caller: Caller, *, task_id: int, reason: str, token: int | None = None, artifacts: dict[str, Any] | None = None, **_: object
+) -> dict[str, Any]:
     """Say that one's task cannot be done. What waits for it stays blocked until that is edited (depend) or the task is cancelled."""
     row = _mine(tx, caller, task_id, token)
     _end(tx, caller, row, "failed", json.dumps(artifacts or {"summary": reason}, ensure_ascii=False), reason)
@@ -185,7 +189,11 @@ def assign(tx: Tx, caller: Caller, *, task_id: int, peer_id: str, **_: object) -
     if wanted is not None and peers.live(tx, wanted)["workspace"] != row["workspace"] and not caller.is_person:
         raise Forbidden(f"peer '{wanted}' is of another workspace; only the person gives a task across")
     if not tx.run("UPDATE tasks SET reserved_for = ?, updated_at = ? WHERE id = ? AND status = 'pending'", (wanted, tx.at, task_id)):
-        raise Conflict(f"task #{task_id} is {row['status']}" + (f", held by {row['assigned_to']}" if row["status"] == "in_progress" else "") + "; only a pending task is assigned")
+        raise Conflict(
+            f"task #{task_id} is {row['status']}"
+            + (f", held by {row['assigned_to']}" if row["status"] == "in_progress" else "")
+            + "; only a pending task is assigned"
+        )
     _changed(tx, caller, row, task_id)
     return {"ok": True, "task_id": task_id, "reserved_for": wanted}
 
@@ -265,7 +273,8 @@ def get(tx: Tx, *, task_id: int, **_: object) -> dict[str, Any]:
     task["blocks"] = [
         dict(one)
         for one in tx.all(
-            "SELECT t.id, t.title, t.status FROM dependencies d JOIN tasks t ON t.id = d.task_id WHERE d.needs_id = ? ORDER BY t.id", (task_id,)
+            "SELECT t.id, t.title, t.status FROM dependencies d JOIN tasks t ON t.id = d.task_id WHERE d.needs_id = ? ORDER BY t.id",
+            (task_id,),
         )
     ]
     task["waits_for"] = [
@@ -295,7 +304,9 @@ def current(tx: Tx, peer_id: str) -> dict[str, Any] | None:
 # -- helpers ------------------------------------------------------------------------------------------------
 
 
-def _insert(tx: Tx, caller: Caller, title: str, description: str, priority: str, needs: list[int], run_id: str | None, needs_review: bool) -> int:
+def _insert(
+    tx: Tx, caller: Caller, title: str, description: str, priority: str, needs: list[int], run_id: str | None, needs_review: bool
+) -> int:
     for needs_id in needs:
         _must_exist(tx, caller, needs_id)
     task_id = tx.insert(
@@ -331,13 +342,17 @@ def _must_exist(tx: Tx, caller: Caller, task_id: int) -> None:
 def _row(tx: Tx, caller: Caller, task_id: int) -> Any:
     row = tx.one("SELECT * FROM tasks WHERE id = ?", (task_id,))
     if row is None or not _sees(caller, row):
-        raise NotFound("task not found", hint="list_tasks shows the numbers; what is in another workspace, its own peers and the person see")
+        raise NotFound(
+            "task not found", hint="list_tasks shows the numbers; what is in another workspace, its own peers and the person see"
+        )
     return row
 
 
 def _sees(caller: Caller, row: Any) -> bool:
     """One's own workspace's tasks, and those that one made, holds or was given."""
-    return caller.sees_all or row["workspace"] == caller.workspace or caller.id in (row["created_by"], row["assigned_to"], row["reserved_for"])
+    return (
+        caller.sees_all or row["workspace"] == caller.workspace or caller.id in (row["created_by"], row["assigned_to"], row["reserved_for"])
+    )
 
 
 def _mine(tx: Tx, caller: Caller, task_id: int, token: int | None) -> Any:
@@ -345,22 +360,34 @@ def _mine(tx: Tx, caller: Caller, task_id: int, token: int | None) -> Any:
     row = _row(tx, caller, task_id)
     if row["status"] in ENDED:
         raise Conflict(f"task already {row['status']}", holder=row["assigned_to"])
-    if token is not None and (row["status"] == "pending" or token != row["token"] or row["assigned_to"] != caller.id and not caller.is_person):
+    if token is not None and (
+        row["status"] == "pending" or token != row["token"] or row["assigned_to"] != caller.id and not caller.is_person
+    ):
         now = f"it was granted anew, to {row['assigned_to']}" if row["status"] == "in_progress" else "it was let go since, and is pending"
-        raise Conflict(f"token {token} of task #{task_id} is stale: {now}", code="stale_token", hint=f"claim_task with task_id {task_id} tells your token")
+        raise Conflict(
+            f"token {token} of task #{task_id} is stale: {now}",
+            code="stale_token",
+            hint=f"claim_task with task_id {task_id} tells your token",
+        )
     if row["status"] == "pending":
         raise Forbidden(
             f"task not assigned to you: #{task_id} is pending", code="stale_token",
             hint=f"claim_task with task_id {task_id} first (a claim is lost when its owner stops beating)",
         )  # fmt: skip
     if row["assigned_to"] != caller.id and not caller.is_person:
-        raise Forbidden(f"task not assigned to you: {row['assigned_to']} holds it", holder=row["assigned_to"], hint=f"ask {row['assigned_to']}, or the architect")
+        raise Forbidden(
+            f"task not assigned to you: {row['assigned_to']} holds it",
+            holder=row["assigned_to"],
+            hint=f"ask {row['assigned_to']}, or the architect",
+        )
     return row
 
 
 def _may_change(caller: Caller, row: Any) -> None:
     if caller.id != row["created_by"] and not (caller.is_person or (caller.leads and caller.workspace == row["workspace"])):
-        raise Forbidden(f"task #{row['id']} is {row['created_by']}'s to change", hint=f"ask {row['created_by']}, the architect or the person")
+        raise Forbidden(
+            f"task #{row['id']} is {row['created_by']}'s to change", hint=f"ask {row['created_by']}, the architect or the person"
+        )
 
 
 def _why_not(tx: Tx, row: Any) -> Conflict:
@@ -374,14 +401,17 @@ def _why_not(tx: Tx, row: Any) -> Conflict:
         return Conflict(f"task already {row['status']} by {row['assigned_to'] or row['created_by']}", holder=row["assigned_to"])
     if row["n_open"]:
         waits = tx.all(
-            "SELECT t.id FROM dependencies d JOIN tasks t ON t.id = d.needs_id WHERE d.task_id = ? AND t.status <> 'completed' ORDER BY t.id", (task_id,)
+            "SELECT t.id FROM dependencies d JOIN tasks t ON t.id = d.needs_id WHERE d.task_id = ? AND t.status <> 'completed' ORDER BY t.id",
+            (task_id,),
         )
         ids = [one["id"] for one in waits]
         return Conflict(
             f"task is blocked by tasks {ids} which are not all completed", code="blocked", blocked_by=ids,
             hint="claim one of those, or wait for it; list_tasks shows what is claimable",
         )  # fmt: skip
-    return Conflict(f"task is reserved for {row['reserved_for']}", holder=row["reserved_for"], hint=f"ask {row['reserved_for']}, or the architect")
+    return Conflict(
+        f"task is reserved for {row['reserved_for']}", holder=row["reserved_for"], hint=f"ask {row['reserved_for']}, or the architect"
+    )
 
 
 def _end(tx: Tx, caller: Caller, row: Any, status: str, artifacts: str, note: str) -> None:
@@ -392,7 +422,9 @@ def _end(tx: Tx, caller: Caller, row: Any, status: str, artifacts: str, note: st
     _changed(tx, caller, row, row["id"])
 
 
-def _to_pending(tx: Tx, caller: Caller, task_ids: list[int], note: str, workspace: str | None, run_id: str | None, *, left_by: str = "") -> None:
+def _to_pending(
+    tx: Tx, caller: Caller, task_ids: list[int], note: str, workspace: str | None, run_id: str | None, *, left_by: str = ""
+) -> None:
     for task_id in task_ids:
         tx.run(
             "UPDATE tasks SET status = 'pending', assigned_to = NULL, claimed_at = NULL, note = ?, left_by = ?, updated_at = ? WHERE id = ?",

@@ -1,8 +1,8 @@
 """What a shell command line would write, told without running anything; and whether that is held by somebody else.
 
-    reading = read("cd src && sed -i s/a/b/ auth.py", "/work/app")
-    reading.writes      (Write("file", "/work/app/src/auth.py", "sed -i"),)
-    verdict(reading, [("file", "/work/app/src/auth.py", "ann")]).word       "deny"
+    reading = read("cd src && sed -i s/a/b/ auth.py", "/repo/app")
+    reading.writes      (Write("file", "/repo/app/src/auth.py", "sed -i"),)
+    verdict(reading, [("file", "/repo/app/src/auth.py", "ann")]).word       "deny"
 
 A write that is named is sure: `deny`. One that may touch what is held, a glob, a formatter over a folder, a git operation on the
 whole tree, is for the person to decide: `ask`. A part that cannot be read (a script, `make`, `eval "$x"`, a variable in a path) is

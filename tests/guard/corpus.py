@@ -90,7 +90,7 @@ def evasions() -> Iterator[tuple[str, str]]:
         yield "data_uri", uri
         yield "data_uri", f"open {uri} in the browser"
     for path in (
-        "/srv/secret/a/b/c/d.txt", "/home/bob/private/keys/prod/eu/id_rsa", "/root/x/y/z/w/v", "/mnt/backup/2024/01/02/dump.sql", "D:\\data\\a\\b\\c\\d\\e.txt",
+        "/srv/secret/a/b/c/d.txt", "/home/bob/private/keys/prod/eu/id_rsa", "/Users/eve/x/y/z/w/v", "/mnt/backup/2024/01/02/dump.sql", "D:\\data\\a\\b\\c\\d\\e.txt",
         "D:/data/a/b/c/d/e.txt", "\\\\fileserver\\finance\\2024\\q1\\plan.xlsx", "C:\\Users\\bob\\a\\b\\c\\d\\e.txt", "/Users/bob/Documents/tax/2023/federal/return.pdf",
         "/h\u043eme/bob/private/keys/prod/eu/id_rsa", "/srv/sec\u200bret/a/b/c/d.txt", "/home/me/ws/../../../srv/secret/a/b/c",
     ):  # fmt: skip
@@ -106,7 +106,7 @@ _ERRORS = (
     "/home/me/src/app/server/handlers/auth.cpp:120:9: warning: unused variable 'token' [-Wunused-variable]",
     "In file included from /usr/include/c++/13/bits/stl_vector.h:66,\n                 from /usr/include/c++/13/vector:66:\nerror: no matching function for call to 'std::vector<tool_call>::push_back(std::string)'",
     "/home/me/src/a/b/c/d/main.c(12): error C2065: 'size': undeclared identifier",
-    "Traceback (most recent call last):\n  File \"/home/me/work/acme/services/api/handlers/users.py\", line 31, in get\n    return repo.find(id)\n  File \"/usr/lib/python3.11/asyncio/runners.py\", line 190, in run\nKeyError: 'id'",
+    "Traceback (most recent call last):\n  File \"/home/me/code/acme/services/api/handlers/users.py\", line 31, in get\n    return repo.find(id)\n  File \"/usr/lib/python3.11/asyncio/runners.py\", line 190, in run\nKeyError: 'id'",
     "Traceback (most recent call last):\n  File \"C:\\Users\\me\\work\\acme\\services\\api\\users.py\", line 31, in get\nValueError: invalid literal for int() with base 10: 'abc'",
     "thread 'main' panicked at src/bin/agent.rs:9:5:\ncalled `Result::unwrap()` on an `Err` value: Os { code: 2, kind: NotFound }",
     "java.lang.IllegalStateException: closed\n\tat com.acme.net.Pool.take(Pool.java:71)\n\tat com.acme.net.Pool$Worker.run(Pool.java:133)",
@@ -114,7 +114,7 @@ _ERRORS = (
     "npm ERR! code ERESOLVE\nnpm ERR! Could not resolve dependency: peer react@\"^17\" from react-query@3.39.3",
     "ld: symbol(s) not found for architecture arm64\nclang: error: linker command failed with exit code 1 (use -v to see invocation)",
     "sqlite3.OperationalError: database is locked (5)",
-    "Error: ENOENT: no such file or directory, open '/home/me/work/acme/web/dist/index.html'",
+    "Error: ENOENT: no such file or directory, open '/home/me/code/acme/web/dist/index.html'",
     "psql: error: connection to server on socket \"/var/run/postgresql/.s.PGSQL.5432\" failed",
     "error TS2345: Argument of type 'ToolCall<unknown>' is not assignable to parameter of type 'Promise<ToolResult>'.",
     "<string>:1: SyntaxWarning: invalid escape sequence '\\d'\n<frozen importlib._bootstrap>:241: RuntimeWarning",
@@ -128,7 +128,7 @@ _LOGS = (
     "level=info msg=\"tool_use finished\" tool=Bash duration=1.2s tokens=431",
     "[2024-05-01 12:00:03] celery.worker: Task tasks.add[3f2a9b1c-77aa-4b1e-9a39-0c5a3b1f2d4e] succeeded in 0.01s: 3",
     "May 01 12:00:03 host systemd[1]: Started /usr/lib/systemd/system/postgresql@15-main.service",
-    "#12 [builder 4/7] RUN --mount=type=cache,target=/root/.cache/pip pip install -r requirements.txt",
+    "#12 [builder 4/7] RUN --mount=type=cache,target=/home/ci/.cache/pip pip install -r requirements.txt",
     "pulling docker.io/library/postgres:16-alpine@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "registry.example.com/team/platform/backend/api:1.4.2 pushed",
     "====================== 214 passed, 3 skipped in 12.34s ======================",
@@ -187,16 +187,16 @@ _JSON = (
 _PATHS = (
     "src/app/components/ui/Button.tsx", "https://github.com/acme/widgets/blob/main/src/app/components/ui/Button.tsx#L12-L30", "/api/v1/users/42/orders",
     "C:\\Users\\me\\proj\\src\\main.py", "./a/b/c/d", "../../a/b/c/d/e/f.txt", "/home/me/src/app/main.py:12", "/usr/lib/python3.11/site-packages/numpy/core/numeric.py",
-    "/usr/local/go/src/net/http/server.go", "/Library/Developer/CommandLineTools/SDKs/MacOSX.sdk/usr/include/stdio.h", "~/work/a/b/c/d/e.txt",
-    "/home/me/work/acme/web/node_modules/react/index.js", "/home/me/.cargo/registry/src/index/serde-1.0/src/lib.rs", "and/or/either/both/neither",
-    "ratio 1/2/3/4/5", "/work/repo/src/deep/er/and/deeper/file.py", "C:\\Windows\\System32\\drivers\\etc\\hosts", "C:\\Program Files\\Git\\usr\\bin\\sh.exe",
+    "/usr/local/go/src/net/http/server.go", "/Library/Developer/CommandLineTools/SDKs/MacOSX.sdk/usr/include/stdio.h", "~/code/a/b/c/d/e.txt",
+    "/home/me/code/acme/web/node_modules/react/index.js", "/home/me/.cargo/registry/src/index/serde-1.0/src/lib.rs", "and/or/either/both/neither",
+    "ratio 1/2/3/4/5", "/code/repo/src/deep/er/and/deeper/file.py", "C:\\Windows\\System32\\drivers\\etc\\hosts", "C:\\Program Files\\Git\\usr\\bin\\sh.exe",
     "D:\\repo\\src\\a\\b\\c\\d.cs", "file:///home/me/a/b/c/d/e.html", "s3://bucket/a/b/c/d/e/f.parquet", "docker.io/library/team/a/b/c:1", "/etc/systemd/system/multi-user.target.wants/x.service",
     "/proc/sys/net/ipv4/conf/all/forwarding", "/var/lib/docker/overlay2/abc/merged/app", "/opt/acme/current/share/doc/readme.md", "/tmp/pytest-of-me/pytest-0/test_x0/a/b.txt",
     "/dev/disk/by-id/a/b/c", "s/foo/bar/g", "//////////", "/* comment */ // another", "GET /repos/acme/widgets/pulls/7/comments", "MM/DD/YYYY/HH/mm", "/users/42/orders", "x://host/a/b/c/d/e", "/Users/me/proj/src/main.swift",
 )  # fmt: skip
 _DIFFS = (
     "diff --git a/src/app/core/deep/claim.py b/src/app/core/deep/claim.py\nindex 3f2a9b1..77aa4b1 100644\n--- a/src/app/core/deep/claim.py\n+++ b/src/app/core/deep/claim.py\n@@ -12,7 +12,7 @@ def claim(tx):\n-    return 1\n+    return tx.run(SQL)",
-    "--- /home/me/work/acme/a/b/c/old.py\t2024-05-01\n+++ /home/me/work/acme/a/b/c/new.py\t2024-05-02\n@@ -1 +1 @@\n-x = 1\n+x = 2",
+    "--- /home/me/code/acme/a/b/c/old.py\t2024-05-01\n+++ /home/me/code/acme/a/b/c/new.py\t2024-05-02\n@@ -1 +1 @@\n-x = 1\n+x = 2",
     "rename from lib/a/b/c/d/e.rb\nrename to lib/a/b/c/d/f.rb\nsimilarity index 98%",
     "+    if (call.name === 'invoke' && a < b) {\n-    if (call.name === \"invoke\") {",
     "<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> feature/deep/branch/name/here",
@@ -230,7 +230,7 @@ _TALK = (
 
 
 def honest() -> Iterator[str]:
-    """What coding agents say to each other all day. The workspace is /work/repo and D:\\repo."""
+    """What coding agents say to each other all day. The workspace is /code/repo and D:\\repo."""
     plain = (*_ERRORS, *_LOGS, *_CODE, *(json.dumps(value) for value in _JSON), *_PATHS, *_DIFFS, *_HASHES, *_TALK)
     yield from plain
     for value in _JSON:

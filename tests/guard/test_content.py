@@ -9,7 +9,7 @@ from lattice.guard import content
 from lattice.guard.content import CHANNELS, MARKUP_RULES, judge
 from tests.guard import corpus
 
-ROOTS = ("/work/repo", "D:\\repo")
+ROOTS = ("/code/repo", "D:\\repo")
 
 
 class CorpusTest(unittest.TestCase):

@@ -132,6 +132,11 @@ def _clients(environ: Mapping[str, str], home: str) -> list[Finding]:
             found.append(Finding("note", f"{line}: python install.py"))
         else:
             found.append(Finding("WRONG" if "is gone" in line else "note" if "another checkout" in line else "ok", line))
+        hooks = adapter.hooks()
+        if hooks and where.entry is not None:
+            line = f"{adapter.title}'s hooks: {hooks}"
+            broken = "is gone" in hooks or "not touched" in hooks
+            found.append(Finding("WRONG" if broken else "note" if "none of ours" in hooks or "run install.py" in hooks else "ok", line))
         if not adapter.program():
             found.append(Finding("note", f"{adapter.title}'s program is not on PATH"))
     return found

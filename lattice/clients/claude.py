@@ -98,7 +98,7 @@ class ClaudeCode(Adapter):
         others = [script for script in state.scripts if script != claude_hooks.MAIN]
         gone = [script for script in state.scripts if not os.path.exists(script)]
         faults = [f"those of {others[0]}"] if others else ["of another version or interpreter"] if state.word == "other" else []
-        faults += ["their script is gone"] if gone else []
+        faults += ["its script is gone"] if gone else []
         told = f"in {state.file}" + (", with the one that wakes an idle session" if state.rewake else "")
         return told + (f" ({'; '.join(faults)}: run install.py)" if faults else "")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unittest
 
-from tests.cli.house import House
+from tests.cli.house import TOP, House
 from tests.cli.stand_in import StandIn
 
 COMMAND = os.path.join("lattice", "cli", "command.py")
@@ -39,6 +39,18 @@ class Doctor(House):
         with open(os.path.join(self.folder, ".claude.json"), "w", encoding="utf-8") as file:
             file.write('{"mcpServers": {"c2-lattice": {"command": "/gone/python", "args": ["/gone/mcp_server.py"]}}}')
         self.assertTrue(any(line.startswith("WRONG") and "interpreter is gone" in line for line in self.doctor(1)))
+
+    def test_the_hooks_are_looked_at(self) -> None:
+        self.run_script("install.py", "--no-hooks")
+        self.assertTrue(any(line.startswith("note") and "none of ours" in line for line in self.doctor(0)))
+        self.run_script("install.py")
+        self.assertTrue(any(line.startswith("ok") and "hooks: in " in line for line in self.doctor(0)))
+        path = os.path.join(self.folder, ".claude", "settings.json")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text.replace(TOP, "/gone"))
+        self.assertTrue(any(line.startswith("WRONG") and "script is gone" in line for line in self.doctor(1)))
 
     @unittest.skipIf(os.name == "nt", "modes of POSIX")
     def test_files_open_to_others_are_wrong_and_the_line_that_closes_them_is_said(self) -> None:

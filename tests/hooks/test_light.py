@@ -9,6 +9,7 @@ import unittest
 
 from lattice.guard import tokens
 from lattice.hooks import compact_json, door, events
+from tests.test_startup import loaded_by
 
 NONCE = "0123456789abcdef" * 2
 
@@ -59,6 +60,12 @@ class TheProof(unittest.TestCase):
         if os.name != "nt":
             os.chmod(os.path.join(home, "secret"), 0o644)
             self.assertEqual(door.read_secret(home, ""), b"")
+
+
+class TheGuardOfAnEdit(unittest.TestCase):
+    def test_it_loads_nothing_that_costs_as_much_as_the_interpreter(self) -> None:
+        loaded = loaded_by("import lattice.hooks.events, lattice.hooks.guard; from lattice.hooks.door import _sha256; _sha256()(b'x')")
+        self.assertFalse(loaded & {"json", "re", "enum", "threading", "functools", "hashlib", "lattice.names", "lattice.web.client"})
 
 
 class TheEvents(unittest.TestCase):

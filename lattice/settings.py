@@ -61,6 +61,9 @@ if TYPE_CHECKING:
         allow_host: str
         toolsets: str
         spawn: str
+        wake: str
+        autolock: str
+        permissions: int
         ticket: str
         peer_id: str
         peer_role: str

@@ -145,6 +145,14 @@ def _locks(answer: Answer, you: str) -> str:
     return "\n".join(lines)
 
 
+def _locked(answer: Answer, you: str) -> str:
+    path = cell(answer.get("file_path"))
+    if answer.get("queued"):
+        place = f"you are number {cell(answer['queued'])} of those who wait"
+        return f"{path} is held by {cell(answer.get('holder'))}; {place}. {cell(answer.get('message'))}"
+    return f"locked: {path}, with token {cell(answer.get('token'))}"
+
+
 def _mode(row: Answer) -> str:
     if row.get("state") == "closed":
         return "closed: its holder was lost"
@@ -257,6 +265,7 @@ MANNERS: dict[str, Callable[[Answer, str], str]] = {
     "messages_for": _messages,
     "list_tasks": _tasks,
     "get_task": _task,
+    "lock_file": _locked,
     "list_locks": _locks,
     "get_memory": _memory,
     "memory_history": _memory,

@@ -198,6 +198,7 @@ def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, 
         (tx.at, caller.id, reply_to),
     ):
         events.record(tx, caller, "delivery", [(caller.id, reply_to)], run_id=run_id, workspace=where)
+        tx.after("flag", caller.id)  # where it was offered, no hook need prove it any more
     return message_id
 
 
@@ -581,6 +582,7 @@ def _fold_into_receipt(tx: Tx, caller: Caller, parent: int, heard: list[str], co
     ):
         return None
     events.record(tx, caller, "delivery", [(caller.id, parent)])
+    tx.after("flag", caller.id)
     events.note(tx, caller, "folded", [parent], text=content.strip()[:80])
     return {
         "ok": True, "folded": True, "message_id": parent, "recipients": [],
@@ -596,6 +598,7 @@ def act_on_named(tx: Tx, caller: Caller, text: str) -> None:
             (tx.at, caller.id, number),
         ):
             events.record(tx, caller, "delivery", [(caller.id, number)])
+            tx.after("flag", caller.id)
 
 
 def release_held(tx: Tx, caller: Caller, *, message_id: int, verdict: str, **_: object) -> dict[str, Any]:

@@ -69,7 +69,16 @@ class Shown(unittest.TestCase):
         message = {"id": 12, "from": "w1", "to": "broadcast", "category": "finding", "sent": at}
         none = {"way": "", "attempts": 0, "reason": "", "queued_at": at, "offered_at": None, "read_at": None, "acted_at": None, "proof": ""}
         rows = [
-            {**none, "recipient": "a", "state": "acted", "way": "hook", "offered_at": at + 1, "read_at": at + 2, "acted_at": at + 3, "proof": "hook Stop"},
+            {
+                **none,
+                "recipient": "a",
+                "state": "acted",
+                "way": "hook",
+                "offered_at": at + 1,
+                "read_at": at + 2,
+                "acted_at": at + 3,
+                "proof": "hook Stop",
+            },
             {**none, "recipient": "b", "state": "queued", "attempts": 2},
             {**none, "recipient": "c", "state": "held", "reason": "3 rounds"},
             {**none, "recipient": "d", "state": "dead", "attempts": 5, "reason": "offered 5 times"},
@@ -78,30 +87,58 @@ class Shown(unittest.TestCase):
         said = show.said("receipts", {"message": message, "deliveries": rows})
         lines = said.splitlines()
         self.assertRegex(lines[0], r"^#12  w1 → broadcast  finding  20")
-        self.assertEqual(["acted on", "waits", "held back", "given up", "handed over, not proven read yet"], [line[3:] for line in lines if line[1:2] == ":"])
-        self.assertRegex(said, r"a: acted on\n  queued +20\S+ \S+\n  offered +20\S+ \S+ by hook\n  read +20\S+ \S+, proven by hook Stop\n  acted on +20")
+        self.assertEqual(
+            ["acted on", "waits", "held back", "given up", "handed over, not proven read yet"],
+            [line[3:] for line in lines if line[1:2] == ":"],
+        )
+        self.assertRegex(
+            said, r"a: acted on\n  queued +20\S+ \S+\n  offered +20\S+ \S+ by hook\n  read +20\S+ \S+, proven by hook Stop\n  acted on +20"
+        )
         self.assertRegex(said, r"b: waits\n  queued +20\S+ \S+\n  came back +2× unproven\n")
         self.assertRegex(said, r"  held +3 rounds\n")
         self.assertRegex(said, r"  dead +offered 5 times\n")
 
     def test_locks_say_how_far_they_reach_in_which_mode_and_who_waits(self) -> None:
         locks = [
-            {"file_path": "/r/src", "reach": "dir", "mode": "exclusive", "peer_id": "a", "locked_at": 1_700_000_000.0, "state": "held", "task_id": 7},
+            {
+                "file_path": "/r/src",
+                "reach": "dir",
+                "mode": "exclusive",
+                "peer_id": "a",
+                "locked_at": 1_700_000_000.0,
+                "state": "held",
+                "task_id": 7,
+            },
             {"file_path": "/r/*.md", "reach": "glob", "mode": "shared", "peer_id": "b", "locked_at": 1_700_000_000.0, "state": "held"},
             {"file_path": "/r/x", "reach": "file", "mode": "exclusive", "peer_id": "c", "locked_at": 1_700_000_000.0, "state": "closed"},
         ]
-        queue = [{"file_path": "/r/src/y", "reach": "file", "mode": "exclusive", "peer_id": "d", "queued_at": 1_700_000_000.0, "offered_at": 1_700_000_001.0}]
+        queue = [
+            {
+                "file_path": "/r/src/y",
+                "reach": "file",
+                "mode": "exclusive",
+                "peer_id": "d",
+                "queued_at": 1_700_000_000.0,
+                "offered_at": 1_700_000_001.0,
+            }
+        ]
         said = show.said("list_locks", {"locks": locks, "queue": queue})
         for words in ("/r/src/\n", "/r/*.md (pattern)", "shared", "closed: its holder was lost", "WAITS", "exclusive, it is kept for it"):
             self.assertIn(words, said)
         self.assertEqual("no locks", show.said("list_locks", {"locks": [], "queue": []}))
+        self.assertEqual("locked: /r/x, with token 7", show.said("lock_file", {"ok": True, "file_path": "/r/x", "token": 7}))
+        said = show.said(
+            "lock_file", {"ok": False, "file_path": "/r/x", "queued": 2, "holder": "a", "message": "you are told when it is free"}
+        )
+        self.assertEqual("/r/x is held by a; you are number 2 of those who wait. you are told when it is free", said)
 
     def test_a_capsule_an_adoption_and_held_mail_are_said_in_words(self) -> None:
         self.assertEqual("│ you are w1\n│ task #7", show.said("capsule", {"capsule": "you are w1\ntask #7"}))
         said = show.said("adopt", {"ok": True, "peer_id": "w1", "tasks": [7], "locks": ["/r/a"], "messages": 2})
         self.assertEqual("you go on with what w1 left: 2 message(s) waiting\n  task 7\n  lock /r/a", said)
         self.assertEqual(
-            "message 9: let through (w1, w2)", show.said("release_held", {"ok": True, "message_id": 9, "verdict": "let_through", "recipients": ["w1", "w2"]})
+            "message 9: let through (w1, w2)",
+            show.said("release_held", {"ok": True, "message_id": 9, "verdict": "let_through", "recipients": ["w1", "w2"]}),
         )
 
 

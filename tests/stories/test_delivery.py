@@ -198,6 +198,11 @@ class WhatProves(Delivery):
         self.hook.ran("toolu_mail")
         self.assertFalse(os.path.exists(flag))
 
+    def test_the_flag_is_down_too_when_a_reply_came_before_the_proof(self) -> None:
+        self.take({"claudecode/toolUseId": "toolu_mail"})
+        self.b.call("send_message", recipient_id="a", category="finding", content="it is right", reply_to=self.message)
+        self.assertFalse(os.path.exists(os.path.join(self.broker.state, "flags", str(os.getpid()))))
+
     def test_all_its_mail_of_a_broadcast_and_of_many_senders_is_proven_by_one_call(self) -> None:
         more = [self.send(f"number {number}") for number in range(4)]
         self.assertEqual([self.message, *more], [mail["id"] for mail in self.b.call("check_messages")["messages"]])

@@ -5,9 +5,10 @@ and answers the same token; asking for another mode or reach is a new grant, and
 old one stands. Only the holder, a departure, the architect or the person releases. The beat renews; a
 lock with a term of its own lapses that long after its holder's last beat.
 
-A lock lost while its holder may be frozen is closed for a while: nobody holds it, nobody gets it, so a
-thawed editor does not write over a new holder's work. What a peer lost against its will is remembered
-until it holds it again (or says it is done with it), so that its own late edits are refused.
+A lock lost while its holder may be frozen is closed for a while: nobody holds it, nobody gets it (a
+reader's is closed to writers), so a thawed editor does not write over a new holder's work. What a peer
+lost against its will is remembered until it holds it again (or says it is done with it), so that its own
+late edits are refused.
 
 Who waits stands in a queue, first come first served: when the path is free the first is told, and it is
 kept for that peer for a minute. Nobody passes one who waits for the same, but a holder that the other
@@ -64,7 +65,11 @@ def release(tx: Tx, caller: Caller, *, file_path: str, token: int | None = None,
         _must_be_current(tx, caller, file_path, token, rows[0] if rows else None)
     waited = tx.all("SELECT * FROM lock_queue WHERE peer_id = ? AND file_path = ?", (caller.id, file_path))
     if not mine:
-        rows = [] if waited else [row for row in rows if caller.is_person or (caller.leads and caller.workspace == row["workspace"])] or _not_yours(rows)
+        rows = (
+            []
+            if waited
+            else [row for row in rows if caller.is_person or (caller.leads and caller.workspace == row["workspace"])] or _not_yours(rows)
+        )
     _leave_queue(tx, waited)
     tx.run("DELETE FROM lost_locks WHERE peer_id = ? AND file_path = ?", (caller.id, file_path))  # it says that it is done
     tx.after("flag", caller.id)
@@ -163,7 +168,8 @@ def others_hold(tx: Tx, peer_id: str, workspace: str) -> bool:
 def held_by_others(tx: Tx, peer_id: str, workspace: str) -> list[Any]:
     """Locks (also closed ones) of others in that workspace: file_path, reach, peer_id, token."""
     return tx.all(
-        "SELECT file_path, reach, peer_id, token FROM locks WHERE peer_id <> ? AND workspace IN (?, '') ORDER BY token", (peer_id, workspace)
+        "SELECT file_path, reach, peer_id, token FROM locks WHERE peer_id <> ? AND workspace IN (?, '') ORDER BY token",
+        (peer_id, workspace),
     )
 
 
@@ -289,7 +295,10 @@ def take_over(tx: Tx, caller: Caller, old: str) -> list[str]:
     for row in [*rows, *lost]:
         kind, path, mode = row["reach"], row["file_path"], row["mode"]
         against = _in_the_way(tx, caller.id, kind, path, mode) if path in kept else _why_not(tx, caller.id, kind, path, mode)
-        tx.run("UPDATE lost_locks SET taken_by = ?, reason = ? WHERE peer_id = ? AND file_path = ?", (caller.id, f"adopted by {caller.id}", old, path))
+        tx.run(
+            "UPDATE lost_locks SET taken_by = ?, reason = ? WHERE peer_id = ? AND file_path = ?",
+            (caller.id, f"adopted by {caller.id}", old, path),
+        )
         if against is not None:
             _tell_next(tx, kind, path)
         elif not _has_as_much(tx, caller.id, kind, path, mode):
@@ -323,7 +332,12 @@ def lost_to(tx: Tx, peer_id: str, kind: str, file_path: str) -> Any | None:
 
 def _refresh(tx: Tx, caller: Caller, row: Any, ttl_s: int | None, reason: str | None, task_id: int | None, turn: bool) -> dict[str, Any]:
     keeps_turn = bool(row["turn"]) and turn  # asked for by name, it no longer ends with the turn
-    if (ttl_s, reason or row["reason"], task_id or row["task_id"], keeps_turn) != (row["term_s"], row["reason"], row["task_id"], bool(row["turn"])):
+    if (ttl_s, reason or row["reason"], task_id or row["task_id"], keeps_turn) != (
+        row["term_s"],
+        row["reason"],
+        row["task_id"],
+        bool(row["turn"]),
+    ):
         tx.run(
             "UPDATE locks SET term_s = ?, reason = COALESCE(?, reason), task_id = COALESCE(?, task_id), turn = ? WHERE file_path = ? AND peer_id = ?",
             (ttl_s, reason, task_id, int(keeps_turn), row["file_path"], caller.id),
@@ -361,6 +375,8 @@ def _grant(tx: Tx, caller: Caller, kind: str, file_path: str, mode: str, *, ttl_
     ])  # fmt: skip
     if before is not None:  # less than before, perhaps: who waits may now go along
         _tell_next(tx, before["reach"], file_path)
+    for row in tx.all("SELECT * FROM lock_queue WHERE peer_id = ? AND offered_at IS NULL ORDER BY id", (caller.id,)):
+        _tell_if_free(tx, row)  # whoever was there before may wait for what it holds now
     return {"ok": True, "file_path": file_path, "token": token, "locked_at": tx.at, "reach": kind, "mode": mode}
 
 
@@ -370,6 +386,7 @@ def _settle_losses(tx: Tx, holder: str, kind: str, file_path: str) -> None:
         if row["peer_id"] == holder:
             if reach.covers(kind, file_path, row["reach"], row["file_path"]):
                 tx.run("DELETE FROM lost_locks WHERE peer_id = ? AND file_path = ?", (holder, row["file_path"]))
+                tx.after("flag", holder)
         elif not row["taken_by"] and reach.overlap(kind, file_path, row["reach"], row["file_path"]):
             tx.run("UPDATE lost_locks SET taken_by = ? WHERE peer_id = ? AND file_path = ?", (holder, row["peer_id"], row["file_path"]))
 
@@ -392,7 +409,7 @@ def _goes_with(mode: str, other: Any) -> bool:
 def _in_the_way(tx: Tx, peer_id: str, kind: str, file_path: str, mode: str) -> Any | None:
     """The newest lock of another peer that overlaps and does not go together with `mode`."""
     for row in _near(tx, kind, file_path):
-        if row["peer_id"] != peer_id and not (_goes_with(mode, row) and row["state"] == "held"):
+        if row["peer_id"] != peer_id and not _goes_with(mode, row):
             return row
     return None
 
@@ -413,9 +430,7 @@ def _first_in_line(tx: Tx, peer_id: str, kind: str, file_path: str, mode: str) -
 
 def _waits_for(tx: Tx, waiter: Any, peer_id: str) -> bool:
     """Is it (also) this peer's lock that the waiter waits for?"""
-    return any(
-        row["peer_id"] == peer_id and not _goes_with(waiter["mode"], row) for row in _near(tx, waiter["reach"], waiter["file_path"])
-    )
+    return any(row["peer_id"] == peer_id and not _goes_with(waiter["mode"], row) for row in _near(tx, waiter["reach"], waiter["file_path"]))
 
 
 def _has_as_much(tx: Tx, peer_id: str, kind: str, file_path: str, mode: str) -> bool:
@@ -511,7 +526,11 @@ def _tell_if_free(tx: Tx, row: Any) -> None:
         tx.after("kept", str(row["id"]))
         call = _call(_written(row), shared=row["mode"] == "shared")
         messages.tell(
-            tx, row["peer_id"], "alert", f"{row['file_path']} is free now and kept for you for {int(KEPT_S)} s: {call}", workspace=row["workspace"]
+            tx,
+            row["peer_id"],
+            "alert",
+            f"{row['file_path']} is free now and kept for you for {int(KEPT_S)} s: {call}",
+            workspace=row["workspace"],
         )
 
 
@@ -571,8 +590,6 @@ def _call(file_path: str, **more: bool) -> str:
 def _written(row: Any) -> str:
     """The path as it is asked for: with the slash that makes it a directory."""
     return row["file_path"] + "/" if row["reach"] == "dir" and not row["file_path"].endswith("/") else str(row["file_path"])
-
-
 
 
 def _clock(at: float) -> str:

@@ -106,6 +106,14 @@ class UpAndDown(FlagCase):
         self.lock("ann", "/r/a")
         self.assertEqual("mail", self.why("ann"))
 
+    def test_one_whose_server_has_left_lowers_it_too_when_it_asks_again(self) -> None:
+        self.lock("ann", "/r/a")
+        self.house.post("arch", "/unlock", file_path="/r/a")
+        self.house.post("ann", "/leave", process="ann-1")
+        self.assertEqual(("away", "lost"), (self.house.status("ann"), self.why("ann")))
+        self.lock("ann", "/r/a")
+        self.assertEqual("", self.why("ann"))
+
     def test_one_that_was_ended_or_adopted_still_has_to_ask_and_one_that_is_forgotten_has_nothing(self) -> None:
         self.lock("ann", "/r/a")
         self.house.post("arch", "/kill-peer", peer_id="ann")

@@ -67,6 +67,15 @@ class GoingOnWithIt(AdoptionCase):
         self.depart()
         self.assertEqual([], self.adopt("bob")["tasks"])
 
+    def test_who_adopts_what_another_waits_for_may_go_on_where_it_waited_behind_it(self) -> None:
+        self.lock("old", "src/a.py")
+        self.lock("cleo", "src/", queue=True)
+        self.lock("bob", "src/b.py", queue=True)
+        self.house.post("old", "/leave", process="life-1")
+        self.adopt("bob")
+        self.assertTrue(any("src/b.py is free now" in text for text in self.house.texts("bob")))
+        self.lock("bob", "src/b.py")
+
     def test_what_others_took_since_stays_theirs(self) -> None:
         task = self.at_work()
         self.lock("old", "lib/")

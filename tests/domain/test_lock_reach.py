@@ -274,6 +274,13 @@ class AfterAnAbnormalLoss(LockCase):
         self.assertTrue(self.lock("bob", "src/a.py")["ok"])
         self.assertEqual(["src"], self.lost("fred"))
 
+    def test_a_readers_lock_is_closed_to_writers_only(self) -> None:
+        self.house.enrol("fred", working_dir=self.repo, pid=ME)
+        self.lock("fred", "src/", shared=True)
+        self.house.pass_time(17, "ann", "bob", "cleo", "arch")
+        self.no_lock("bob", "src/a.py", code="lock_closed")
+        self.lock("bob", "src/a.py", shared=True)
+
     def test_when_its_process_is_seen_to_be_gone_it_is_free_at_once(self) -> None:
         self.frozen(2**31 - 1)
         self.lock("bob", "src/a.py")

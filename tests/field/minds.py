@@ -42,6 +42,7 @@ class Minds(ScriptedModel):
         self.minds: dict[str, Mind] = dict(minds or {})
         self.seen: list[Shown] = []
         self.faults: list[str] = []
+        self.sought: dict[str, Step | list[Step]] = {}  # what a session's mind wanted, and first had to search for
 
     def base_url(self, session: str) -> str:
         return f"http://127.0.0.1:{self.port}/{session}"
@@ -59,13 +60,17 @@ class Minds(ScriptedModel):
         with self.lock:
             self.seen.append(shown)
         try:
-            said = self.minds[session](shown) if session in self.minds else "ok"
+            searched = searches(messages) and session in self.sought
+            said = self.sought.pop(session) if searched else self.minds[session](shown) if session in self.minds else "ok"
         except Exception as error:  # the test hears of it where it looks
             self.faults.append(f"{session}: {type(error).__name__} {error}")
             said = "my mind failed"
         if isinstance(said, str):
             return [{"type": "text", "text": said}]
-        return [self.call(step, offered, everything, shown) for step in ([said] if isinstance(said, Step) else said)]
+        calls = [self.call(step, offered, everything, shown) for step in ([said] if isinstance(said, Step) else said)]
+        if any(call["name"] == "ToolSearch" for call in calls):
+            self.sought[session] = said
+        return calls
 
     def call(self, step: Step, offered: list[str], everything: str, shown: Shown) -> dict[str, Any]:
         name = named(step.tool, offered)
@@ -117,6 +122,13 @@ def since_last_word(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
             continue
         blocks = [part for part in parts if isinstance(part, dict)] + blocks
     return blocks
+
+
+def searches(messages: list[dict[str, Any]]) -> bool:
+    """Was the model's last word nothing but a search for tools?"""
+    content = next((item.get("content") for item in reversed(messages) if item.get("role") == "assistant"), None)
+    names = [part.get("name") for part in content if part.get("type") == "tool_use"] if isinstance(content, list) else []
+    return bool(names) and set(names) == {"ToolSearch"}
 
 
 def is_result(block: dict[str, Any]) -> bool:

@@ -96,7 +96,7 @@ class Tx:
 class _Write:
     """One write on its way: its function, then its value or its error."""
 
-    __slots__ = ("fn", "tx", "value", "error", "gate", "leads")
+    __slots__ = ("fn", "tx", "value", "error", "gate", "leads", "queued", "opened")
 
     def __init__(self, fn: Callable[[Tx], Any], tx: Tx) -> None:
         self.fn = fn
@@ -105,6 +105,13 @@ class _Write:
         self.error: BaseException | None = None
         self.gate: Any = None  # a closed lock when queued; opened once: to answer, or to make it lead
         self.leads = False
+        self.queued = False
+        self.opened = False
+
+    def open(self) -> None:
+        """Let its thread go on: it is answered, or leads."""
+        self.opened = True
+        self.gate.release()
 
 
 class Writer:
@@ -148,17 +155,7 @@ class Writer:
         ident = threading.get_ident()
         if self._leader == ident:
             raise RuntimeError("a write or an after-effect cannot begin another write: it would wait for itself")
-        with self._guard:
-            if self.dead or self._closing:
-                raise self._turned_away()
-            leads = not self._busy
-            if leads:
-                self._busy = True
-            else:
-                write.gate = threading.Lock()
-                write.gate.acquire()
-                self._queue.append(write)
-        if leads or self._wait(write):
+        if self._enter(write):
             self._lead(write, ident)
         if write.error is not None:
             try:
@@ -183,19 +180,35 @@ class Writer:
         if died:
             self._announce(died)
 
-    def _wait(self, write: _Write) -> bool:
-        """Wait until `write` is answered (False) or has to lead (True)."""
+    def _enter(self, write: _Write) -> bool:
+        """Lead at once, or stand in the queue until `write` is answered (False) or has to lead (True)."""
         try:
+            with self._guard:
+                if self.dead or self._closing:
+                    raise self._turned_away()
+                if not self._busy:
+                    self._busy = True
+                    return True
+                write.gate = threading.Lock()
+                write.gate.acquire()
+                self._queue.append(write)
+                write.queued = True
             write.gate.acquire()
-        except BaseException:  # Ctrl-C on a main thread that writes
-            try:
-                self._queue.remove(write)
-            except ValueError:
-                write.gate.acquire()  # a leader has it: it will end
-                if write.leads:
-                    self._pass_on()
+        except BaseException:  # refused; or Ctrl-C on a main thread that writes, anywhere since it stood in the queue
+            self._step_back(write)
             raise
         return write.leads
+
+    def _step_back(self, write: _Write) -> None:
+        """Leave nothing behind: out of the queue, or, where a leader has it, wait for its end."""
+        try:
+            self._queue.remove(write)
+        except ValueError:
+            if write.queued:
+                while not write.opened:  # the interrupt may have come just after the gate was passed, which opens once
+                    write.gate.acquire(timeout=0.05)
+                if write.leads:
+                    self._pass_on()
 
     def _lead(self, own: _Write, ident: int) -> None:
         batch = [own]
@@ -209,7 +222,7 @@ class Writer:
             self._leader = 0
             for write in batch:
                 if write is not own:
-                    write.gate.release()
+                    write.open()
             self._pass_on()
         if died:
             self._announce(died)
@@ -325,14 +338,14 @@ class Writer:
             if self._queue:
                 heir = self._queue.popleft()
                 heir.leads = True
-                heir.gate.release()
+                heir.open()
             else:
                 self._busy = False
                 if self._closing:
                     self._drained.set()
         for write in turned_away:
             write.error = self._turned_away()
-            write.gate.release()
+            write.open()
 
     def _turned_away(self) -> Refusal:
         why = "the broker stops after an error of its disk" if self.dead else "the broker is stopping"

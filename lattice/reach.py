@@ -143,7 +143,7 @@ def _meet(one: tuple[Segment, ...], two: tuple[Segment, ...]) -> bool:
             return False
     # reached[j]: the first i segments of one and the first j of two can be the same path
     reached = [all(segment == _ANY for segment in two[:j]) for j in range(len(two) + 1)]
-    for i, a in enumerate(one):
+    for a in one:
         above, reached = reached, [reached[0] and a == _ANY] + [False] * len(two)
         for j, b in enumerate(two):
             if _ANY in (a, b):  # it stands for nothing more, or takes the other's segment and goes on

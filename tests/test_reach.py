@@ -38,8 +38,11 @@ class OneFileIsOnePath(Folder):
         os.symlink(os.path.join(self.repo, "src/a.py"), os.path.join(self.repo, "alias.py"))
         os.symlink(self.repo, os.path.join(self.top, "link"))
         real = os.path.join(self.repo, "src/a.py")
-        for text in ("src/a.py", real, "./src/a.py", "src/./a.py", "src//a.py", "src/../src/a.py", "../repo/src/a.py", " src/a.py ", "src/a.py\t",
-                     "lib/a.py", "alias.py", "../link/src/a.py", f"{self.top}/link/lib/a.py", f"/{real}", f"//{real}", "src/a.py/"):  # fmt: skip
+        spellings = (
+            "src/a.py", real, "./src/a.py", "src/./a.py", "src//a.py", "src/../src/a.py", "../repo/src/a.py", " src/a.py ", "src/a.py\t",
+            "lib/a.py", "alias.py", "../link/src/a.py", f"{self.top}/link/lib/a.py", f"/{real}", f"//{real}", "src/a.py/",
+        )  # fmt: skip
+        for text in spellings:
             self.assertEqual(("file", real), self.of(text), text)
         self.assertEqual(("file", real), self.of("a.py", os.path.join(self.repo, "src")))
         self.assertEqual(("file", real), self.of("../a.py", os.path.join(self.repo, "src/deep")))
@@ -68,7 +71,19 @@ class OneFileIsOnePath(Folder):
         self.assertFalse(reach.overlap("glob", f"{self.repo}/*/a.py", *self.of("../tree/src/a.py")))
 
     def test_what_no_lock_may_have_is_refused(self) -> None:
-        for text in ("", "  ", "a\nb", "a\x00", "a\x1b[2J", "a\x7f", "a\x9b", "x" * (names.MAX_PATH + 1), "src/*/../x", "*/./x", "*/" * 33 + "x"):
+        for text in (
+            "",
+            "  ",
+            "a\nb",
+            "a\x00",
+            "a\x1b[2J",
+            "a\x7f",
+            "a\x9b",
+            "x" * (names.MAX_PATH + 1),
+            "src/*/../x",
+            "*/./x",
+            "*/" * 33 + "x",
+        ):
             with self.assertRaises(BadRequest, msg=repr(text)):
                 self.of(text)
 
@@ -137,8 +152,9 @@ class WhatOverlaps(unittest.TestCase):
             (True, ("glob", "/r/*.py"), ("file", "/r/a.py")), (False, ("glob", "/r/*.py"), ("file", "/r/x/a.py")),
             (True, ("glob", "/r/**/*.py"), ("file", "/r/a.py")), (True, ("glob", "/r/**/*.py"), ("file", "/r/x/y/a.py")),
             (False, ("glob", "/r/**/*.py"), ("file", "/r/x/a.js")), (True, ("glob", "/r/**"), ("file", "/r/.hidden")),
-            (True, ("glob", "/r/x/*.py"), ("dir", "/r")), (True, ("glob", "/r/x/*.py"), ("dir", "/r/x")), (False, ("glob", "/r/x/*.py"), ("dir", "/r/y")),
-            (True, ("glob", "/r/*"), ("dir", "/r/x")), (False, ("glob", "/r/*.py"), ("dir", "/r/x")), (True, ("glob", "/**/a.py"), ("dir", "/r/x")),
+            (True, ("glob", "/r/x/*.py"), ("dir", "/r")), (True, ("glob", "/r/x/*.py"), ("dir", "/r/x")),
+            (False, ("glob", "/r/x/*.py"), ("dir", "/r/y")), (True, ("glob", "/r/*"), ("dir", "/r/x")),
+            (False, ("glob", "/r/*.py"), ("dir", "/r/x")), (True, ("glob", "/**/a.py"), ("dir", "/r/x")),
             (True, ("glob", "/r/*.py"), ("glob", "/r/a*")), (False, ("glob", "/r/*.py"), ("glob", "/r/*.js")),
             (True, ("glob", "/r/[ab].py"), ("glob", "/r/?.py")), (True, ("glob", "/r/[]x].py"), ("glob", "/r/?.py")),
             (True, ("glob", "/r/[!]x].py"), ("glob", "/r/a.py")), (True, ("glob", "/r/[ab"), ("file", "/r/[ab")),
@@ -150,8 +166,9 @@ class WhatOverlaps(unittest.TestCase):
         for expected, one, two in (
             (True, ("dir", "/r"), ("file", "/r/a")), (True, ("dir", "/r"), ("dir", "/r/x")), (False, ("dir", "/r/x"), ("dir", "/r")),
             (True, ("glob", "/r/*.py"), ("file", "/r/a.py")), (False, ("file", "/r/a.py"), ("glob", "/r/*.py")),
-            (True, ("glob", "/r/*.py"), ("glob", "/r/*.py")), (True, ("dir", "/r"), ("glob", "/r/x/*.py")), (True, ("dir", "/r/x"), ("glob", "/r/x/*.py")),
-            (False, ("dir", "/r/x/y"), ("glob", "/r/x/*/*.py")), (False, ("dir", "/r"), ("glob", "/rx/*.py")), (True, ("dir", "/"), ("glob", "/r/*")),
+            (True, ("glob", "/r/*.py"), ("glob", "/r/*.py")), (True, ("dir", "/r"), ("glob", "/r/x/*.py")),
+            (True, ("dir", "/r/x"), ("glob", "/r/x/*.py")), (False, ("dir", "/r/x/y"), ("glob", "/r/x/*/*.py")),
+            (False, ("dir", "/r"), ("glob", "/rx/*.py")), (True, ("dir", "/"), ("glob", "/r/*")),
         ):  # fmt: skip
             self.assertEqual(expected, reach.covers(*one, *two), (one, two))
 
@@ -177,7 +194,9 @@ class AgainstASlowMatcher(unittest.TestCase):
         seen = {True: 0, False: 0}
         for _ in range(running.figure(4000, 40_000)):
             glob = self.pattern()
-            path = "/" + "/".join(self.chance.choice(("a", "b", "ab", "ba", "]", "[", "bab", "**", "a*")) for _ in range(self.chance.randint(1, 4)))
+            path = "/" + "/".join(
+                self.chance.choice(("a", "b", "ab", "ba", "]", "[", "bab", "**", "a*")) for _ in range(self.chance.randint(1, 4))
+            )
             expected = matches(glob.split("/"), path.split("/"))
             self.assertEqual(expected, reach.overlap("glob", glob, "file", path), (glob, path))
             self.assertEqual(expected, reach.overlap("file", path, "glob", glob), (glob, path))
@@ -189,7 +208,9 @@ class AgainstASlowMatcher(unittest.TestCase):
         common = apart = 0
         for _ in range(running.figure(400, 4000)):
             one, two = self.pattern(), self.pattern()
-            shared = next((path for path in examples if matches(one.split("/"), path.split("/")) and matches(two.split("/"), path.split("/"))), None)
+            shared = next(
+                (path for path in examples if matches(one.split("/"), path.split("/")) and matches(two.split("/"), path.split("/"))), None
+            )
             found = reach.overlap("glob", one, "glob", two)
             self.assertEqual(found, reach.overlap("glob", two, "glob", one), (one, two))
             if shared is not None:

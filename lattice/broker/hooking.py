@@ -97,7 +97,7 @@ def guard(tx: Tx, call: Call) -> dict[str, Any]:
 
 
 def held(tx: Tx, call: Call) -> dict[str, Any]:
-    """{held: [{kind, file_path, holder, token}], lost: [{kind, file_path}]} of others in the caller's workspace, of the caller's own losses."""
+    """{held: [{kind, file_path, holder, token}] by others in the caller's workspace, lost: [{kind, file_path}] by the caller}."""
     caller = call.caller
     rows = locks.held_by_others(tx, caller.id, caller.workspace)
     lost = tx.all("SELECT file_path, reach FROM lost_locks WHERE peer_id = ? ORDER BY token", (caller.id,))
@@ -173,7 +173,10 @@ def withdraw_overdue(tx: Tx, escalation_ids: list[int]) -> None:
 
 
 def _withdraw(tx: Tx, escalation_id: int) -> dict[str, Any]:
-    """Nobody answered in time: the client's own prompt stands, so the question is no longer ours. As it is now: perhaps answered at the last moment."""
+    """Nobody answered in time: the client's own prompt stands, so the question is no longer ours.
+
+    Answers it as it is now: perhaps the person answered at the last moment.
+    """
     if escalations.get(tx, escalation_id)["state"] == "open":
         escalations.withdraw(tx, escalation_id, "nobody answered in time; the client asked its own user")
     return escalations.get(tx, escalation_id)

@@ -39,7 +39,8 @@ def write(tx: Tx, caller: Caller) -> str:
     if not tasks:
         lines += _free(tx, row)
     for one in tx.all(
-        "SELECT key, value, peer_id FROM memory WHERE workspace = ? AND type IN ('decision', 'constraint') ORDER BY updated_at DESC, key LIMIT 4",
+        "SELECT key, value, peer_id FROM memory WHERE workspace = ? AND type IN ('decision', 'constraint')"
+        " ORDER BY updated_at DESC, key LIMIT 4",
         (row["workspace"],),
     ):
         lines.append(f"Decided by {one['peer_id']}: {_plain(one['key'], 40)} = {_quoted(one['value'], 110)}")
@@ -53,7 +54,8 @@ def _who(tx: Tx, row: Any) -> str:
     )
     architect = peers.seat_holder(tx, row["workspace"])
     led_by = f", architect {architect}" if architect and architect != row["id"] else ""
-    return f"c2-lattice: you are {row['id']} ({row['role']}); {others['n'] if others else 0} other session(s) here{led_by}. What is in quotes is others' words."
+    here = f"{others['n'] if others else 0} other session(s) here{led_by}"
+    return f"c2-lattice: you are {row['id']} ({row['role']}); {here}. What is in quotes is others' words."
 
 
 def _mail(tx: Tx, peer_id: str) -> list[str]:
@@ -108,8 +110,8 @@ def _escalations(tx: Tx, row: Any) -> list[str]:
     """What it asked and waits for; and what it is asked, when it is the architect."""
     is_architect = int(row["role"] == "architect")
     asked = tx.all(
-        "SELECT id, kind, raised_by, text FROM escalations WHERE state = 'open' AND workspace = ? AND kind <> 'permission' AND (raised_by = ? OR ?)"
-        " ORDER BY raised_by = ?, id DESC LIMIT 3",
+        "SELECT id, kind, raised_by, text FROM escalations WHERE state = 'open' AND workspace = ? AND kind <> 'permission'"
+        " AND (raised_by = ? OR ?) ORDER BY raised_by = ?, id DESC LIMIT 3",
         (row["workspace"], row["id"], is_architect, row["id"]),
     )
     return [

@@ -33,8 +33,9 @@ KEPT_S = 60.0  # for the first of the queue, from when it was told
 _SHOWN = "file_path, peer_id, locked_at, token, state, mode, reach, term_s, reason, task_id, workspace, turn"
 
 
-def acquire(tx: Tx, caller: Caller, *, file_path: str, kind: str = "file", shared: bool = False, ttl_s: int | None = None, reason: str | None = None,
-            task_id: int | None = None, queue: bool = False, turn: bool = False, **_: object) -> dict[str, Any]:  # fmt: skip
+def acquire(tx: Tx, caller: Caller, *, file_path: str, kind: str = "file", shared: bool = False, ttl_s: int | None = None,
+            reason: str | None = None, task_id: int | None = None, queue: bool = False, turn: bool = False,
+            **_: object) -> dict[str, Any]:  # fmt: skip
     """Take or refresh a lock on a path (already in its one spelling): {ok, file_path, token, locked_at}.
 
     Conflict names the holder, or with `queue` answers {ok: false, queued: place} and stands in line.
@@ -114,14 +115,18 @@ def list_some(tx: Tx, caller: Caller, *, workspace: str | None) -> dict[str, Any
     """{locks, queue}: newest first; who waits, in their order."""
     rows = tx.all(f"SELECT {_SHOWN} FROM locks WHERE (? IS NULL OR workspace = ?) ORDER BY token DESC", (workspace, workspace))
     waiting = tx.all(
-        "SELECT file_path, reach, mode, peer_id, task_id, reason, queued_at, offered_at FROM lock_queue WHERE (? IS NULL OR workspace = ?) ORDER BY id",
+        "SELECT file_path, reach, mode, peer_id, task_id, reason, queued_at, offered_at FROM lock_queue"
+        " WHERE (? IS NULL OR workspace = ?) ORDER BY id",
         (workspace, workspace),
     )
     return {"locks": [dict(row) for row in rows], "queue": [dict(row) for row in waiting]}
 
 
 def check(tx: Tx, caller: Caller, *, file_path: str, kind: str = "file", token: int | None, **_: object) -> dict[str, Any]:
-    """{file_path, locked, state, holder, since, token, yours, token_is_current, lost}: whether an edit by the caller would be inside its own lock."""
+    """Whether an edit by the caller would be inside its own lock.
+
+    {file_path, locked, state, holder, since, token, yours, token_is_current, lost}
+    """
     mine = tx.one("SELECT * FROM locks WHERE file_path = ? AND peer_id = ?", (file_path, caller.id))
     against = _in_the_way(tx, caller.id, kind, file_path, "exclusive")
     shown = against if against is not None else mine
@@ -148,7 +153,7 @@ def against_edit(tx: Tx, caller: Caller, kind: str, file_path: str) -> Conflict 
     lost = lost_to(tx, caller.id, kind, file_path)
     if lost is not None and not covered(tx, caller.id, kind, file_path):
         return Conflict(
-            f"{_how_lost(lost)}; " + (f"{lost['taken_by']} had it since" if lost["taken_by"] else "another session may have changed the file"),
+            f"{_how_lost(lost)}; {lost['taken_by'] + ' had it since' if lost['taken_by'] else 'another session may have changed the file'}",
             code="stale_token", hint=f"{_call(file_path)} again, read the file anew, then edit",
         )  # fmt: skip
     return None
@@ -280,9 +285,9 @@ def take_back(tx: Tx, caller: Caller) -> list[str]:
 
 
 def take_over(tx: Tx, caller: Caller, old: str) -> list[str]:
-    """What `old` still has passes to the caller, before all who wait; what it lost and nobody locked since, where it is free. Answers the paths.
+    """What `old` still has passes to the caller, before all who wait; what it lost and nobody locked since, where it is free.
 
-    All of it gets new tokens, and is lost to `old` for good.
+    All of it gets new tokens, and is lost to `old` for good. Answers the paths.
     """
     _leave_queue(tx, tx.all("SELECT * FROM lock_queue WHERE peer_id = ? ORDER BY id", (old,)))
     rows = tx.all("SELECT * FROM locks WHERE peer_id = ? ORDER BY token", (old,))
@@ -339,14 +344,15 @@ def _refresh(tx: Tx, caller: Caller, row: Any, ttl_s: int | None, reason: str | 
         bool(row["turn"]),
     ):
         tx.run(
-            "UPDATE locks SET term_s = ?, reason = COALESCE(?, reason), task_id = COALESCE(?, task_id), turn = ? WHERE file_path = ? AND peer_id = ?",
+            "UPDATE locks SET term_s = ?, reason = COALESCE(?, reason), task_id = COALESCE(?, task_id), turn = ?"
+            " WHERE file_path = ? AND peer_id = ?",
             (ttl_s, reason, task_id, int(keeps_turn), row["file_path"], caller.id),
         )
         events.record(tx, caller, "lock", [(row["file_path"], caller.id)])
     tx.after("granted", str(row["token"]))
     return {
-        "ok": True, "file_path": row["file_path"], "token": row["token"], "locked_at": row["locked_at"], "reach": row["reach"], "mode": row["mode"],
-        "refreshed": True,
+        "ok": True, "file_path": row["file_path"], "token": row["token"], "locked_at": row["locked_at"], "reach": row["reach"],
+        "mode": row["mode"], "refreshed": True,
     }  # fmt: skip
 
 
@@ -358,9 +364,9 @@ def _grant(tx: Tx, caller: Caller, kind: str, file_path: str, mode: str, *, ttl_
     tx.run(
         "INSERT INTO locks (file_path, peer_id, token, state, mode, reach, term_s, reason, task_id, workspace, locked_at, turn)"
         " VALUES (?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (file_path, peer_id) DO UPDATE SET token = excluded.token, state = 'held', mode = excluded.mode, reach = excluded.reach,"
-        " term_s = excluded.term_s, reason = excluded.reason, task_id = excluded.task_id, workspace = excluded.workspace,"
-        " locked_at = excluded.locked_at, turn = excluded.turn",
+        " ON CONFLICT (file_path, peer_id) DO UPDATE SET token = excluded.token, state = 'held', mode = excluded.mode,"
+        " reach = excluded.reach, term_s = excluded.term_s, reason = excluded.reason, task_id = excluded.task_id,"
+        " workspace = excluded.workspace, locked_at = excluded.locked_at, turn = excluded.turn",
         (file_path, caller.id, token, mode, kind, ttl_s, reason, task_id, caller.workspace, tx.at, int(turn)),
     )
     events.record(tx, caller, "lock", [(file_path, caller.id)])
@@ -369,10 +375,9 @@ def _grant(tx: Tx, caller: Caller, kind: str, file_path: str, mode: str, *, ttl_
     tx.after("granted", str(token))
     tx.after("locks", caller.workspace)
     _settle_losses(tx, caller.id, kind, file_path)
-    _leave_queue(tx, [
-        row for row in tx.all("SELECT * FROM lock_queue WHERE peer_id = ? ORDER BY id", (caller.id,))
-        if reach.covers(kind, file_path, row["reach"], row["file_path"]) and (mode == "exclusive" or row["mode"] == "shared" or row["file_path"] == file_path)
-    ])  # fmt: skip
+    waited = tx.all("SELECT * FROM lock_queue WHERE peer_id = ? ORDER BY id", (caller.id,))
+    has = [row for row in waited if reach.covers(kind, file_path, row["reach"], row["file_path"])]
+    _leave_queue(tx, [row for row in has if row["file_path"] == file_path or mode == "exclusive" or row["mode"] == "shared"])
     if before is not None:  # less than before, perhaps: who waits may now go along
         _tell_next(tx, before["reach"], file_path)
     for row in tx.all("SELECT * FROM lock_queue WHERE peer_id = ? AND offered_at IS NULL ORDER BY id", (caller.id,)):
@@ -464,8 +469,10 @@ def _must_not_wait_in_a_circle(tx: Tx, peer_id: str, kind: str, file_path: str, 
                     continue
                 if row["peer_id"] == peer_id:
                     raise Conflict(
-                        f"{holder} holds {lock['file_path']} and waits for {wanted['file_path']}, where you hold {row['file_path']}: you would wait for each other",
-                        code="deadlock", holder=holder, hint=f"unlock_file {json.dumps(row['file_path'])} first, or send_message to {holder}",
+                        f"{holder} holds {lock['file_path']} and waits for {wanted['file_path']},"
+                        f" where you hold {row['file_path']}: you would wait for each other",
+                        code="deadlock", holder=holder,
+                        hint=f"unlock_file {json.dumps({'file_path': row['file_path']}, ensure_ascii=False)} first, or send_message to {holder}",
                     )  # fmt: skip
                 waiting.append((row["peer_id"], row))
 
@@ -475,7 +482,8 @@ def _stand_in_line(tx: Tx, caller: Caller, kind: str, file_path: str, mode: str,
     before = tx.one("SELECT * FROM lock_queue WHERE file_path = ? AND peer_id = ?", (file_path, caller.id))
     if before is None:
         tx.run(
-            "INSERT INTO lock_queue (file_path, reach, mode, peer_id, task_id, reason, workspace, queued_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO lock_queue (file_path, reach, mode, peer_id, task_id, reason, workspace, queued_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (file_path, kind, mode, caller.id, task_id, reason or "", caller.workspace, tx.at),
         )
         events.note(tx, caller, "lock_queued", [file_path])
@@ -537,7 +545,8 @@ def _tell_if_free(tx: Tx, row: Any) -> None:
 def _remember_lost(tx: Tx, rows: list[Any], reason: str, taken_by: str = "") -> None:
     for row in rows:
         tx.run(
-            "INSERT OR REPLACE INTO lost_locks (peer_id, file_path, reach, mode, token, reason, taken_by, lost_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO lost_locks (peer_id, file_path, reach, mode, token, reason, taken_by, lost_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (row["peer_id"], row["file_path"], row["reach"], row["mode"], row["token"], reason, taken_by, tx.at),
         )
         tx.after("lost", row["peer_id"], row["file_path"])
@@ -565,7 +574,8 @@ def _held(row: Any, kind: str, file_path: str) -> Conflict:
 
 def _kept(row: Any) -> Conflict:
     return Conflict(
-        f"{row['file_path']} is free but kept for {row['peer_id']}, the first of its queue, since {_clock(row['offered_at'])} for {int(KEPT_S)} s",
+        f"{row['file_path']} is free but kept for {row['peer_id']}, the first of its queue,"
+        f" since {_clock(row['offered_at'])} for {int(KEPT_S)} s",
         code="kept", holder=row["peer_id"], hint='lock_file with "queue": true stands in line',
     )  # fmt: skip
 

@@ -88,8 +88,12 @@ class AFirstDatabase(BrokerCase):
                 del data[name]
             text = events._canonical(data)
             digest = hashlib.sha256(text.encode()).hexdigest()
-            link = events._link(previous, *(row[name] for name in ("seq", "at", "actor", "op", "kind", "subject", "run_id", "workspace")), digest)
-            database.execute("UPDATE main.events SET data = ?, digest = ?, prev = ?, hash = ? WHERE seq = ?", (text, digest, previous, link, row["seq"]))
+            link = events._link(
+                previous, *(row[name] for name in ("seq", "at", "actor", "op", "kind", "subject", "run_id", "workspace")), digest
+            )
+            database.execute(
+                "UPDATE main.events SET data = ?, digest = ?, prev = ?, hash = ? WHERE seq = ?", (text, digest, previous, link, row["seq"])
+            )
             previous = link
         database.row_factory = None
 
@@ -146,7 +150,10 @@ class AFirstDatabase(BrokerCase):
 
     def test_a_chain_can_begin_with_mail_of_before(self) -> None:
         reply = self.house.send("ann", "bob", "about that", reply_to=1)["message_id"]
-        self.assertEqual([(1, 1, 1)], [(row["parent"], row["root"], row["hops"]) for row in self.house.rows("SELECT * FROM messages WHERE id = ?", reply)])
+        self.assertEqual(
+            [(1, 1, 1)],
+            [(row["parent"], row["root"], row["hops"]) for row in self.house.rows("SELECT * FROM messages WHERE id = ?", reply)],
+        )
 
     def test_everything_that_can_be_looked_at_can_be_looked_at(self) -> None:
         paths = {"{peer_id}": "ann", "{task_id}": str(self.first), "{run_id}": "r1", "{message_id}": "1", "{escalation_id}": "1"}
@@ -170,7 +177,10 @@ class AFirstDatabase(BrokerCase):
 
 
 def tables(database: sqlite3.Connection) -> list[str]:
-    return [row[0] for row in database.execute("SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")]
+    return [
+        row[0]
+        for row in database.execute("SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
+    ]
 
 
 if __name__ == "__main__":

@@ -152,7 +152,14 @@ class WhateverTheSizes(CapsuleCase):
             self.assertEqual(0, line.count('"') % 2, line)
             outside = "".join(line.split('"')[::2])
             self.assertNotIn("SYSTEM", outside)
-        self.assertEqual([], [sign for sign in said if sign != "\n" and (ord(sign) < 32 or 127 <= ord(sign) < 160 or ord(sign) in (0x202E, 0x2028, 0x2029, 0x200B, 0xE0041))])
+        self.assertEqual(
+            [],
+            [
+                sign
+                for sign in said
+                if sign != "\n" and (ord(sign) < 32 or 127 <= ord(sign) < 160 or ord(sign) in (0x202E, 0x2028, 0x2029, 0x200B, 0xE0041))
+            ],
+        )
         self.assertIn("⟨U+202E⟩", said)
 
     def test_paths_are_said_from_the_sessions_folder_and_by_their_end(self) -> None:

@@ -154,7 +154,9 @@ class TheKeptPlace(QueueCase):
         self.assertTrue(self.told("cleo"))
         self.unlock("ann", "src/b.py")
         self.assertTrue(self.told("cleo"))
-        self.assertEqual(before, self.house.value("SELECT COUNT(*) FROM deliveries WHERE recipient = 'bob'"), "the one that leaves is told nothing")
+        self.assertEqual(
+            before, self.house.value("SELECT COUNT(*) FROM deliveries WHERE recipient = 'bob'"), "the one that leaves is told nothing"
+        )
 
 
 class ReadersTogether(QueueCase):

@@ -48,7 +48,10 @@ class LockCase(BrokerCase):
         return [os.path.relpath(row["file_path"], self.repo) for row in rows]
 
     def lost(self, who: str) -> list[str]:
-        return [os.path.relpath(row["file_path"], self.repo) for row in self.house.rows("SELECT file_path FROM lost_locks WHERE peer_id = ? ORDER BY token", who)]
+        return [
+            os.path.relpath(row["file_path"], self.repo)
+            for row in self.house.rows("SELECT file_path FROM lost_locks WHERE peer_id = ? ORDER BY token", who)
+        ]
 
     def late_tick(self, seconds: float) -> None:
         self.house.sleep(seconds)
@@ -64,8 +67,14 @@ class LockCase(BrokerCase):
 
 class WhoHoldsWhatOverlaps(LockCase):
     def test_a_file_a_directory_and_a_glob_exclude_each_other_both_ways(self) -> None:
-        for first, second, apart in (("src/a.py", "src/", "lib/"), ("src/", "src/a.py", "src.py"), ("src/*.py", "src/a.py", "src/a.js"),
-                                     ("src/a.py", "**/*.py", "**/*.js"), ("src", "src/deep/*.py", "lib/*.py"), ("src/*.py", "src/a*", "src/*.js")):  # fmt: skip
+        for first, second, apart in (
+            ("src/a.py", "src/", "lib/"),
+            ("src/", "src/a.py", "src.py"),
+            ("src/*.py", "src/a.py", "src/a.js"),
+            ("src/a.py", "**/*.py", "**/*.js"),
+            ("src", "src/deep/*.py", "lib/*.py"),
+            ("src/*.py", "src/a*", "src/*.js"),
+        ):
             self.lock("ann", first)
             said = self.no_lock("bob", second)
             self.assertIn("ann", said["error"])

@@ -52,7 +52,14 @@ class Walk:
         client = {"client_pid": PIDS[id]} if id in PIDS else {}
         role = "architect" if id == "arch" else ""
         status, said = self.house.register(
-            id, role, working_dir=self.repo, process=f"life-{self.lives}", pid=pid, fallback=True, resume=self.house.resumes.get(id, ""), **client
+            id,
+            role,
+            working_dir=self.repo,
+            process=f"life-{self.lives}",
+            pid=pid,
+            fallback=True,
+            resume=self.house.resumes.get(id, ""),
+            **client,
         )
         if status == 200 and said["id"] == id:
             self.house.tokens[id], self.house.resumes[id] = said["token"], said["resume"]
@@ -114,7 +121,13 @@ class Walk:
 
     def send(self) -> None:
         category = self.chance.choice(("finding", "question", "error", "blocker"))
-        self.ask(self.who(), "/send", recipient_id=self.chance.choice((*PEERS, "@architect")), category=category, content=self.chance.choice(("one", "two")))
+        self.ask(
+            self.who(),
+            "/send",
+            recipient_id=self.chance.choice((*PEERS, "@architect")),
+            category=category,
+            content=self.chance.choice(("one", "two")),
+        )
 
     def release_held(self) -> None:
         rows = self.house.rows("SELECT DISTINCT message_id FROM deliveries WHERE state = 'held' LIMIT 1")
@@ -169,8 +182,8 @@ class Walk:
             self.house.restart()
 
     STEPS = (
-        lock, lock, lock, lock, lock, unlock, unlock, edit, edit, edit_and_take, end_turn, hook, take, send, release_held, breach, task, adopt, kill,
-        come_back, come_back, leave, beat, beat, wait, wait, restart,
+        lock, lock, lock, lock, lock, unlock, unlock, edit, edit, edit_and_take, end_turn, hook, take, send, release_held, breach, task,
+        adopt, kill, come_back, come_back, leave, beat, beat, wait, wait, restart,
     )  # fmt: skip
 
     def step(self) -> str:

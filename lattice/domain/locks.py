@@ -472,7 +472,7 @@ def _must_not_wait_in_a_circle(tx: Tx, peer_id: str, kind: str, file_path: str, 
                         f"{holder} holds {lock['file_path']} and waits for {wanted['file_path']},"
                         f" where you hold {row['file_path']}: you would wait for each other",
                         code="deadlock", holder=holder,
-                        hint=f"unlock_file {json.dumps({'file_path': row['file_path']}, ensure_ascii=False)} first, or send_message to {holder}",
+                        hint=f"unlock_file {_arguments(file_path=row['file_path'])} first, or send_message to {holder}",
                     )  # fmt: skip
                 waiting.append((row["peer_id"], row))
 
@@ -593,8 +593,11 @@ def _how_lost(lost: Any) -> str:
 
 def _call(file_path: str, **more: bool) -> str:
     """The call that asks for it, as a session would write it."""
-    said = {"file_path": file_path, **{name: value for name, value in more.items() if value}}
-    return f"lock_file {json.dumps(said, ensure_ascii=False)}"
+    return f"lock_file {_arguments(file_path=file_path, **more)}"
+
+
+def _arguments(**said: object) -> str:
+    return json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)
 
 
 def _written(row: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tests.field.scripted_model import ScriptedModel, Step, flat, named, use
@@ -24,7 +24,6 @@ class Shown(NamedTuple):
     new: str
     results: list[str]
     all: str
-    blocks: list[dict[str, Any]]  # of `new`, as they came
 
     def result(self) -> str:
         """The last tool result in it; "" when it has none."""
@@ -35,14 +34,18 @@ Mind = Callable[[Shown], "str | Step | list[Step]"]
 
 
 class Minds(ScriptedModel):
-    """The server. `minds` maps a session's name to its mind; whoever has none says "ok"."""
+    """The server. `minds` maps a session's name to its mind; a session that has none is told "ok"."""
 
-    def __init__(self, minds: Mapping[str, Mind] | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__({})
-        self.minds: dict[str, Mind] = dict(minds or {})
+        self.minds: dict[str, Mind] = {}
         self.seen: list[Shown] = []
         self.faults: list[str] = []
         self.sought: dict[str, Step | list[Step]] = {}  # what a session's mind wanted, and first had to search for
+
+    def __enter__(self) -> Minds:
+        super().__enter__()
+        return self
 
     def base_url(self, session: str) -> str:
         return f"http://127.0.0.1:{self.port}/{session}"
@@ -56,7 +59,8 @@ class Minds(ScriptedModel):
         messages = body.get("messages", [])
         blocks = since_last_word(messages)
         everything = flat(body.get("system")) + "\n" + "\n".join(flat(item.get("content")) for item in messages)
-        shown = Shown(session, at, "\n".join(map(flat, blocks)), [flat(block.get("content")) for block in blocks if is_result(block)], everything, blocks)
+        results = [flat(block.get("content")) for block in blocks if block.get("type") == "tool_result"]
+        shown = Shown(session, at, "\n".join(map(flat, blocks)), results, everything)
         with self.lock:
             self.seen.append(shown)
         try:
@@ -94,7 +98,7 @@ class Minds(ScriptedModel):
             return next((shown for shown in self.shown_to(session) if shown.at >= after and re.search(pattern, shown.new)), None)
 
         def heard() -> str:
-            return "\n---\n".join(shown.new[-700:] for shown in self.shown_to(session)[-4:]) + "".join(f"\nFAULT {one}" for one in self.faults)
+            return "\n---\n".join([*(shown.new[-700:] for shown in self.shown_to(session)[-4:]), *self.faults])
 
         try:
             found: Shown = until(look, f"{session} is shown {pattern!r}", within_s)
@@ -129,7 +133,3 @@ def searches(messages: list[dict[str, Any]]) -> bool:
     content = next((item.get("content") for item in reversed(messages) if item.get("role") == "assistant"), None)
     names = [part.get("name") for part in content if part.get("type") == "tool_use"] if isinstance(content, list) else []
     return bool(names) and set(names) == {"ToolSearch"}
-
-
-def is_result(block: dict[str, Any]) -> bool:
-    return block.get("type") == "tool_result"

@@ -15,8 +15,8 @@ from typing import Any
 from tests.field.minds import Mind, Shown
 from tests.field.scripted_model import Step
 from tests.field.test_claude_mail import reader
-from tests.field.workplace import Talk, WorkplaceCase, children, obeying
-from tests.running import until
+from tests.field.workplace import Talk, WorkplaceCase, children, obeying, thaw
+from tests.running import Peer, until
 
 FIRST = "first = 1\n"
 
@@ -43,9 +43,6 @@ class Guarded(WorkplaceCase):
 
     def locks(self) -> list[dict[str, Any]]:
         return list(self.person().get("/locks?everywhere=1")["locks"])
-
-    def last_result(self, session: str) -> str:
-        return next(shown.result() for shown in reversed(self.model.shown_to(session)) if shown.results)
 
 
 class Edits(Guarded):
@@ -128,7 +125,7 @@ class Lapsed(Guarded):
         alice = self.sessions["alice"]
         with open(self.record("alice"), encoding="utf-8") as file:
             token = json.load(file)["token"]
-        as_alice = self.place.broker.adopt(type(self.person())(self.place.broker.port, "alice", token))
+        as_alice = self.place.broker.adopt(Peer(self.place.broker.port, "alice", token))
         as_alice.post("/lock", {"file_path": self.app, "ttl_s": 5})
         alice.turn("READ it")
         stopped = [alice.pid, *children(alice.pid)]
@@ -140,7 +137,7 @@ class Lapsed(Guarded):
                     os.kill(pid, signal.SIGSTOP)
             return late(shown)
 
-        self.addCleanup(lambda: [os.kill(pid, signal.SIGCONT) for pid in stopped if os.path.exists(f"/proc/{pid}")])
+        self.addCleanup(thaw, stopped)
         self.model.minds["alice"] = freezing
         ended = alice.ends()
         alice.say("CHANGE it")
@@ -150,8 +147,7 @@ class Lapsed(Guarded):
         with open(self.app, "w", encoding="utf-8") as file:
             file.write("first = 1\nbob = 1\n")
         bob.post("/unlock", {"file_path": self.app})
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+        thaw(stopped)
         until(lambda: alice.ends() > ended, "alice's turn ends")
         refused = self.last_result("alice")
         self.assertIn("bob had it since", refused)

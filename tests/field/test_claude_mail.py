@@ -100,7 +100,6 @@ class Waking(WorkplaceCase):
 
     def test_an_idle_interactive_session_is_woken_within_a_second(self) -> None:
         bob = self.screen("bob", reader)
-        bob.until_text("accept edits on")
         bob.enter("Wait for mail.")
         self.model.until_shown("bob", "Wait for mail")
         self.rounds("interactive", lambda number: None)
@@ -169,11 +168,10 @@ class ReadIsRead(Sent):
             return reader(shown)
 
         bob = self.screen("bob", mind)
-        bob.until_text("accept edits on")
         bob.enter("LOOK-NOW for mail")
         self.addCleanup(self.place.broker.thaw)
         self.model.until_shown("bob", "LOOK-NOW")
-        bob.until_text("check_messages")
+        bob.until_text("Calling c2-lattice")
         bob.press("Escape")
         bob.until_text("Interrupted")
         self.place.broker.thaw()

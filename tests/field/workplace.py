@@ -23,7 +23,7 @@ from typing import Any
 from tests.field import programs
 from tests.field.minds import Mind, Minds, Shown
 from tests.field.scripted_model import Step
-from tests.running import TOP, Broker, free_port, temporary_home, until
+from tests.running import TOP, Broker, Peer, free_port, temporary_home, until
 
 KEY = "sk-ant-made-up-0123456789-abcdefghij"
 ALLOWED = ("mcp__c2-lattice__*", "Bash", "Edit", "Write", "Read", "MultiEdit")
@@ -108,8 +108,9 @@ class Talk:
         ]  # fmt: skip
         with open(self.errors, "ab") as errors:
             self.process = subprocess.Popen(
-                argv, env=place.environment_of(name, environ), cwd=place.project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
-            )
+                argv, env=place.environment_of(name, environ), cwd=place.project, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=errors,
+            )  # fmt: skip
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
@@ -170,11 +171,11 @@ class Talk:
 class Screen:
     """A session in its interactive screen: a terminal of tmux, on a socket of its own."""
 
-    def __init__(self, place: Workplace, name: str, *options: str, allowed: Sequence[str] = ALLOWED, **environ: str) -> None:
+    def __init__(self, place: Workplace, name: str, *, allowed: Sequence[str] = ALLOWED, **environ: str) -> None:
         self.tmux_program = programs.on_path("tmux", "tmux")
         self.name, self.place = name, place
         self.socket = os.path.join(place.home, "tmp", f"{name}.tmux")
-        line = [place.program, "--permission-mode", "acceptEdits", "--allowedTools", ",".join(allowed), *options]
+        line = [place.program, "--permission-mode", "acceptEdits", "--allowedTools", ",".join(allowed)]
         settings = [f"{key}={value}" for key, value in place.environment_of(name, environ).items()]
         command = shlex.join(["exec", "env", "-i", *settings, *line]).replace("'exec'", "exec", 1)
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "180", "-y", "50", "-c", place.project, command)
@@ -183,8 +184,8 @@ class Screen:
 
     def tmux(self, *words: str) -> str:
         done = subprocess.run(
-            [self.tmux_program, "-S", self.socket, *words], env={"PATH": self.place.environ["PATH"], "TERM": "xterm-256color", "LANG": "C.UTF-8"},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False,
+            [self.tmux_program, "-S", self.socket, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20,
+            check=False, env={"PATH": self.place.environ["PATH"], "TERM": "xterm-256color", "LANG": "C.UTF-8"},
         )  # fmt: skip
         assert done.returncode == 0, f"tmux {words[0]}: {done.stderr}"
         return done.stdout.strip()
@@ -237,6 +238,13 @@ def children(pid: int) -> list[int]:
         return []
 
 
+def thaw(pids: Sequence[int]) -> None:
+    """Let stopped processes go on, those that are still there."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
 class WorkplaceCase(unittest.TestCase):
     """A test with a workplace: installed, with its broker up."""
 
@@ -253,6 +261,7 @@ class WorkplaceCase(unittest.TestCase):
         self.before_install()
         self.place.install(*self.options)
         self.sessions: dict[str, Talk] = {}
+        self._person: Peer | None = None
 
     def before_install(self) -> None:
         pass
@@ -260,30 +269,35 @@ class WorkplaceCase(unittest.TestCase):
     def tearDown(self) -> None:
         self.assertEqual(self.model.faults, [])
 
-    def talk(self, name: str, mind: Mind, *options: str, **environ: str) -> Talk:
+    def talk(self, name: str, mind: Mind, *options: str, allowed: Sequence[str] = ALLOWED, **environ: str) -> Talk:
         self.model.minds[name] = mind
-        talk = Talk(self.place, name, *options, **environ)
+        talk = Talk(self.place, name, *options, allowed=allowed, **environ)
         self.addCleanup(talk.close)
         self.sessions[name] = talk
         return talk
 
-    def screen(self, name: str, mind: Mind, *options: str, **environ: str) -> Screen:
+    def screen(self, name: str, mind: Mind, *, allowed: Sequence[str] = ALLOWED, **environ: str) -> Screen:
         self.model.minds[name] = mind
-        screen = Screen(self.place, name, *options, **environ)
+        screen = Screen(self.place, name, allowed=allowed, **environ)
         self.addCleanup(screen.close)
+        screen.until_text("accept edits on")
         return screen
 
     def record(self, peer: str) -> str:
         """The path of the record that a session's server keeps."""
         return os.path.join(self.place.broker.state, "sessions", f"{peer}@{self.place.broker.port}.json")
 
+    def last_result(self, session: str) -> str:
+        """The last tool result that the session's model was shown."""
+        return next((shown.result() for shown in reversed(self.model.shown_to(session)) if shown.results), "")
+
     def state_of(self, message_id: int, recipient: str) -> dict[str, Any]:
         """How far a message came to this recipient, as the person is told."""
         told = self.person().get(f"/receipts/{message_id}")
         return next(one for one in told["deliveries"] if one["recipient"] == recipient)
 
-    def person(self) -> Any:
-        if not hasattr(self, "_person"):
+    def person(self) -> Peer:
+        if self._person is None:
             self._person = self.place.broker.person()
         return self._person
 

@@ -24,10 +24,11 @@ def hook(tx: Tx, call: Call) -> dict[str, Any]:
     """{ok, messages, more[, capsule][, released]}: what this event proves, changes and hands in."""
     caller, said = call.caller, call.values
     event = said["event"]
-    proven = messages.prove_hook_offers(tx, caller, said["tool_use_id"], event)
+    # Wake runs beside the hook of the same event, and so proves nothing of what that one hands in.
+    proven = 0 if event == "Wake" else messages.prove_hook_offers(tx, caller, said["tool_use_id"], event)
     peers.has_hooks(tx, caller, "rewake" if event == "Wake" else "hook")
     answer: dict[str, Any] = {"ok": True, "proven": proven, "messages": [], "more": 0}
-    if event == "UserPromptSubmit":
+    if event == "UserPromptSubmit" and said["source"] != "notice":
         peers.set_cause(tx, caller.id, None)
     if event in ("Stop", "SessionEnd"):
         answer["released"] = locks.release_turn(tx, caller)

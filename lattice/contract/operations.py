@@ -304,7 +304,8 @@ OPERATIONS = (
     _op("renew_locks", "POST /locks/renew", "write", PEERS, "Keep all locks and claims; answers what is held and what was lost; the beat does so by itself.", (), HTTP),
     # -- what a coding client's hooks and git's ask ------------------------------------------------------
     _op("hook", "POST /hook", "write", PEERS, "A hook ran: proves earlier offers, hands mail in, says what the session must know.",
-        (Param("event", "choice", required=True, choices=HOOK_EVENTS), Param("source", "text", "how a session started", default="", max_chars=40),
+        (Param("event", "choice", required=True, choices=HOOK_EVENTS),
+         Param("source", "text", "how a session started; notice: a prompt that no person wrote", default="", max_chars=40),
          Param("session", "text", max_chars=100), Param("tool_use_id", "text", max_chars=200),
          Param("max", "integer", "messages to hand in", default=0, minimum=0, maximum=INBOX_MESSAGES),
          Param("urgent_only", "flag", default=False)), HTTP),

@@ -181,9 +181,10 @@ def session_start(hook: Hook) -> dict[str, object]:
 def prompt(hook: Hook) -> dict[str, object]:
     import re  # here: an edit does without
 
-    # The notice of the session's own server comes as a prompt too, and is no word of the person's.
-    is_ours = re.fullmatch(r"c2-lattice: [^\n]*\[notice \d+\]\s*", hook.text("prompt")) is not None
-    text = mail(hook, ask(hook, OF_ONE_PROMPT, **({"event": "Wake"} if is_ours else {})))
+    # The notice of the session's own server comes as a prompt too, as does the client's own that a task in the
+    # background has ended: no word of the person's.
+    is_notice = re.match(r"c2-lattice: [^\n]*\[notice \d+\]\s*\Z|<task-notification>", hook.text("prompt")) is not None
+    text = mail(hook, ask(hook, OF_ONE_PROMPT, **({"source": "notice"} if is_notice else {})))
     return hook.to_model(text) if text else {}
 
 

@@ -35,9 +35,11 @@ def run(hook: Hook) -> int:
     lock = Exclusive(hook.traces.path("wake"))
     if not lock.acquire():
         return 0  # another one waits already
+    is_known = False  # the broker shows that this session is woken by us
     start = process.started(hook.client)
     end = time.monotonic() + MAX_S
     while time.monotonic() < end and process.is_alive(hook.client, start):
+        is_known = is_known or _say_so(hook)
         notice = _ask(hook)
         if notice:
             sys.stderr.write(notice + "\n")
@@ -51,6 +53,15 @@ def wanted(environ: Mapping[str, str]) -> bool:
         or environ.get("CLAUDE_CODE_SESSION_ATTENDED") == "0"
         or environ.get("CLAUDE_CODE_MESSAGING_SOCKET")
     )
+
+
+def _say_so(hook: Hook) -> bool:
+    try:
+        hook.until = time.monotonic() + WAIT_S
+        hook.call("POST", "/hook", {"event": "Wake"})
+    except Refusal:
+        return False  # asking for mail hears the same, and waits
+    return True
 
 
 def _ask(hook: Hook) -> str:

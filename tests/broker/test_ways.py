@@ -37,6 +37,14 @@ class HowMailReachesASession(BrokerCase):
         self.house.beat("w1", ways=["tool"])
         self.assertEqual(["rewake", "hook", "tool"], self.ways())
 
+    def test_the_one_that_waits_proves_nothing_of_what_the_hook_beside_it_hands_in(self) -> None:
+        self.house.enrol("w1", process="one")
+        self.house.enrol("w2")
+        self.house.post("w2", "/send", recipient_id="w1", category="blocker", content="stop")
+        self.assertEqual(1, len(self.house.post("w1", "/hook", event="Stop", max=5)["messages"]))
+        self.assertEqual(0, self.house.post("w1", "/hook", event="Wake")["proven"])
+        self.assertEqual(1, self.house.post("w1", "/hook", event="PreToolUse")["proven"])
+
     def test_a_new_life_of_the_peer_says_anew(self) -> None:
         self.house.enrol("w1", ways=["socket", "tool"], process="one")
         self.house.post("w1", "/hook", event="Stop")

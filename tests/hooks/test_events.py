@@ -88,6 +88,7 @@ class Mail(Hooked):
         notice = "c2-lattice: 1 unread message (from alice): call check_messages [notice 1]"
         self.assertIn(f"#{message} ", self.run_hook("UserPromptSubmit", prompt=notice).context)
         self.run_hook("UserPromptSubmit", prompt=notice)
+        self.run_hook("UserPromptSubmit", prompt="<task-notification>\n<task-id>b1</task-id>\n</task-notification>")
         self.assertEqual(self.delivery(message)["state"], "read")
         self.assertTrue(os.path.exists(os.path.join(self.broker.state, "flags", f"{self.client}.cause")))
 

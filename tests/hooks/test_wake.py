@@ -58,6 +58,7 @@ class Waking(Hooked):
         alice = self.other()
         waiting = self.start()
         self.waits()
+        until(lambda: "rewake" in self.broker.person().get(f"/peer/{self.peer}")["ways"], "the page says that it is woken so")
         second = self.start()
         self.assertEqual((second.wait(20), waiting.poll()), (0, None))  # one waits already
         alice.post("/send", {"recipient_id": self.peer, "category": "question", "content": "the secret plan"})

@@ -222,7 +222,7 @@ class Broker:
         if card["status"] == "killed":
             raise peers.was_killed(token.subject, card["ended_by"])
         if card["epoch"] != token.epoch:
-            raise Unauthorized(f"another process enrolled as '{token.subject}' since", code="token_expired", hint="register again")
+            raise Unauthorized(f"another process enrolled as '{token.subject}' since", code="token_expired", hint="register again", taken_over=True)
         self.authenticated(request, token.subject)
         return Caller(token.subject, card["role"], card["workspace"], card["working_dir"], card["process"])
 

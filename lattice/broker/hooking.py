@@ -57,6 +57,8 @@ def why_flag(tx: Tx, card: Any) -> str:
         why.append("locks")
     if locks.has_lost(tx, peer_id):
         why.append("lost")
+    if card["status"] == "killed":
+        why.append("ended")
     return " ".join(why)
 
 

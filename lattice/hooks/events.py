@@ -191,7 +191,12 @@ def prompt(hook: Hook) -> dict[str, object]:
 def before_tool(hook: Hook) -> dict[str, object]:
     from lattice.hooks import guard
 
-    return guard.bash(hook) if hook.text("tool_name") == "Bash" else guard.edit(hook)
+    try:
+        return guard.bash(hook) if hook.text("tool_name") == "Bash" else guard.edit(hook)
+    except Refusal as refusal:
+        if refusal.code == "killed" or refusal.details.get("taken_over"):
+            return guard.deny_who_was_replaced(hook, refusal)
+        raise
 
 
 def after_tool(hook: Hook) -> dict[str, object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from lattice.errors import BadRequest
+from lattice.errors import BadRequest, Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,6 +82,12 @@ def deny(hook: Hook, answer: dict[str, Any]) -> dict[str, object]:
     path, reason, hint = (str(answer.get(name) or "") for name in ("file_path", "reason", "hint"))
     told = f"c2-lattice: {path}: {reason}." if path and path not in reason else f"c2-lattice: {reason}."
     return _decide(hook, "deny", f"{told} Instead: {hint}." if hint else told)
+
+
+def deny_who_was_replaced(hook: Hook, refusal: Refusal) -> dict[str, object]:
+    """Somebody ended this session, or another process goes on with its work: its own late edit is refused, as its calls are."""
+    told = f"c2-lattice: {refusal.message}; its work may be another's now."
+    return _decide(hook, "deny", f"{told} Instead: {refusal.hint}." if refusal.code == "killed" and refusal.hint else f"{told} Read the files anew before you edit.")
 
 
 def _decide(hook: Hook, word: str, reason: str) -> dict[str, object]:

@@ -90,6 +90,15 @@ class Edits(Guarded):
         self.assertEqual(ran.decision, "deny")
         self.assertIn("lost", ran.reason)
 
+    def test_a_session_that_was_ended_edits_nothing_any_more(self) -> None:
+        self.lock(self.path("other.py"))
+        self.broker.person().post("/kill-peer", {"peer_id": self.peer})
+        ran = self.edit(self.file)
+        self.assertEqual((ran.status, ran.decision), (0, "deny"), ran.stdout)
+        self.assertIn("was ended", ran.reason)
+        self.assertEqual(self.bash(f"sed -i s/a/b/ {self.file}").decision, "deny")
+        self.let_go_on(self.bash("git status"))
+
     def test_auto_takes_what_is_free_for_the_turn(self) -> None:
         self.let_go_on(self.edit(self.file, C2_LATTICE_AUTOLOCK="on"))
         [lock] = [one for one in self.alice.get("/locks")["locks"] if one["file_path"] == self.file]

@@ -117,7 +117,7 @@ class UpAndDown(FlagCase):
     def test_one_that_was_ended_or_adopted_still_has_to_ask_and_one_that_is_forgotten_has_nothing(self) -> None:
         self.lock("ann", "/r/a")
         self.house.post("arch", "/kill-peer", peer_id="ann")
-        self.assertEqual("lost", self.why("ann"))
+        self.assertEqual("lost ended", self.why("ann"))
         self.house.post("arch", "/adopt", peer_id="ann")
         self.assertEqual("lost", self.why("ann"))
         self.house.post("arch", "/unlock", file_path="/r/a")

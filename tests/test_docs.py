@@ -26,6 +26,8 @@ SPECIFICATIONS = ("https://modelcontextprotocol.io/", "https://www.rfc-editor.or
 # Where the broker says no: what is answered over HTTP. The rest of the package says no to itself.
 ANSWERING = ("broker", "domain", "guard", "web/head.py", "web/body.py", "web/router.py", "web/server.py", "store/writer.py",
              "store/database.py", "clients", "errors.py")  # fmt: skip
+# The pages that tell the wire, and how many examples of each are at least run.
+TOLD = {"protocol": 65, "locks": 15, "hooks": 8}
 AT_THE_START = {"damaged_database", "foreign_database", "newer_database", "no_permission", "no_folder"}
 
 
@@ -53,6 +55,13 @@ def rows(markdown: str) -> list[list[str]]:
     """The cells of a table's rows, without its head."""
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def domain_on_the_map() -> tuple[list[str], list[str]]:
+    """The modules of `domain/` as CONTRIBUTING.md names them: the nouns in their order, and those beside them."""
+    drawn = re.search(r"domain/ +the nouns: ([a-z\s]+); beside them: ([^\n]+)\n", text("CONTRIBUTING.md"))
+    assert drawn is not None
+    return drawn[1].split(), re.findall(r"(\w+) \(", drawn[2])
 
 
 def anchors(markdown: str) -> set[str]:
@@ -108,12 +117,15 @@ class TheMap(unittest.TestCase):
     def test_the_nouns_on_it_are_there_and_stand_in_the_order_of_their_imports(self) -> None:
         from tests.test_floors import NOUNS
 
-        drawn = re.search(r"domain/ +the nouns: ([a-z ]+)\n", text("CONTRIBUTING.md"))
-        assert drawn is not None
-        said = drawn[1].split()
+        said, _ = domain_on_the_map()
         self.assertEqual(said, [noun for noun in NOUNS if noun in said])
         for noun in said:
             self.assertTrue(os.path.exists(os.path.join(PACKAGE, "domain", noun + ".py")), noun)
+
+    def test_every_module_of_the_domain_is_on_it_once(self) -> None:
+        nouns, beside = domain_on_the_map()
+        there = [name.removesuffix(".py") for name in os.listdir(os.path.join(PACKAGE, "domain")) if name.endswith(".py")]
+        self.assertEqual(sorted(nouns + beside), sorted(name for name in there if name != "__init__"))
 
 
 class WhatTheyName(unittest.TestCase):
@@ -182,7 +194,7 @@ class WhatTheyName(unittest.TestCase):
 
 class TheProtocol(unittest.TestCase):
     def test_it_names_every_code_word_that_the_broker_answers(self) -> None:
-        page = text("docs/protocol.md")
+        page = "".join(text(f"docs/{name}.md") for name in TOLD)
         said = set(re.findall(r"`([a-z_]+)`", page)) | set(re.findall(r'"code": "([a-z_]+)"', page))
         wanted = set()
         for folder, _, files in os.walk(PACKAGE):
@@ -195,16 +207,15 @@ class TheProtocol(unittest.TestCase):
         self.assertEqual(wanted - said - AT_THE_START, set())
 
     def test_the_examples_happen_as_they_are_told(self) -> None:
-        steps = examples(text("docs/protocol.md"))
-        self.assertGreater(len(steps), 40)
-        with Broker() as broker:
-            told = Telling(broker)
-            self.addCleanup(told.close)
-            for who, method, path, body, status, answer in steps:
-                shown = f"{method} {path} ({who})"
-                found = told.ask(who, method, path, body)
-                self.assertEqual(found[0], status, f"{shown}: {found[1]}")
-                told.compare(self, answer, found[1], shown)
+        for page, at_least in TOLD.items():
+            steps = examples(text(f"docs/{page}.md"))
+            self.assertGreater(len(steps), at_least)
+            with self.subTest(page=page), Broker() as broker, contextlib.closing(Telling(broker)) as told:
+                for who, method, path, body, status, answer in steps:
+                    shown = f"{method} {path} ({who})"
+                    found = told.ask(who, method, path, body)
+                    self.assertEqual(found[0], status, f"{shown}: {found[1]}")
+                    told.compare(self, answer, found[1], shown)
 
 
 Step = tuple[str, str, str, Any, int, Any]
@@ -232,7 +243,10 @@ def examples(markdown: str) -> list[Step]:
 
 
 class Telling:
-    """Plays the examples: knows each one's token, and what a name in angle brackets stands for."""
+    """Plays the examples: knows each one's token, and what a name in angle brackets stands for.
+
+    Who has not enrolled before its first call is enrolled as a worker of `/example`.
+    """
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
@@ -250,6 +264,8 @@ class Telling:
             ticket = tokens.mint_ticket(self.broker.secret(), peer=peer, role=role, workspace="", now=time.time())
             headers["Authorization"] = f"Ticket {ticket}"
         elif who != "nobody":
+            if who not in self.tokens:
+                self.ask(f"ticket of {who}", "POST", "/register", {"id": who, "workspace": "example", "working_dir": "/example"})
             headers["Authorization"] = self.tokens[who]
         path = re.sub(r"<(\w+)>", lambda name: str(self.named[name[1]]), path)
         status, said = self.wire.call(method, path, self.filled(body), headers)

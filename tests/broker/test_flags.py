@@ -119,7 +119,7 @@ class UpAndDown(FlagCase):
         self.house.post("arch", "/kill-peer", peer_id="ann")
         self.assertEqual("lost ended", self.why("ann"))
         self.house.post("arch", "/adopt", peer_id="ann")
-        self.assertEqual("lost", self.why("ann"))
+        self.assertEqual("lost ended", self.why("ann"))
         self.house.post("arch", "/unlock", file_path="/r/a")
         self.house.post("arch", "/unregister", peer_id="ann")
         self.assertEqual([], self.all_up())

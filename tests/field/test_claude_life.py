@@ -47,11 +47,11 @@ class Working(WorkplaceCase):
 
 
 class Capsules(Working):
-    def test_after_a_compaction_the_model_is_shown_who_it_is_and_its_work(self) -> None:
+    def test_after_a_compaction_and_after_a_clear_the_model_is_shown_who_it_is_and_its_work(self) -> None:
         obey = obeying(self.orders())
 
         def mind(shown: Shown) -> str | Step | list[Step]:
-            is_to_sum_up = "summary" in shown.new[-3000:]
+            is_to_sum_up = "create a detailed summary" in shown.new
             return "<summary>All was discussed.</summary>" if is_to_sum_up else obey(shown)
 
         screen = self.screen("alice", mind)
@@ -62,8 +62,13 @@ class Capsules(Working):
         screen.until_text("ompacted")
         began = time.monotonic()
         screen.enter("What now?")
-        shown = self.model.until_shown("alice", "What now", after=began)
-        self.is_told_of_its_work(shown, "alice")
+        self.is_told_of_its_work(self.model.until_shown("alice", "What now", after=began), "alice")
+        until(lambda: "Done:" in screen.text().rpartition("What now?")[2], "the turn has ended")
+        screen.enter("/clear")
+        until(lambda: "What now?" not in screen.text(), "the screen is cleared")
+        began = time.monotonic()
+        screen.enter("And now?")
+        self.is_told_of_its_work(self.model.until_shown("alice", "And now", after=began), "alice")
 
     def test_after_a_resume_the_same_peer_is_shown_its_work(self) -> None:
         """No id was chosen: the session is known by itself."""
@@ -153,6 +158,15 @@ class WithoutBroker(Working):
         self.addCleanup(self.place.broker.thaw)
         bob = self.edits("freeze")
         self.assertEqual(bob.process.poll(), None)
+
+
+class Rewake(WorkplaceCase):
+    options = ("--rewake",)
+
+    def test_the_hook_that_waits_does_not_hold_a_one_shot_run_open(self) -> None:
+        done = self.place.run(self.place.program, "-p", "Hello?", ANTHROPIC_BASE_URL=self.model.base_url("bob"), PEER_ID="bob")
+        self.assertEqual((done.returncode, done.stdout.strip()), (0, "ok"), done.stderr)
+        self.assertIn("you are bob", self.model.shown_to("bob")[0].all)
 
 
 class Permissions(WorkplaceCase):

@@ -97,6 +97,34 @@ class Waking(WorkplaceCase):
         bob = self.talk("bob", reader)
         bob.turn("Wait for mail.")
         self.rounds("headless", lambda number: until(lambda: bob.ends() > number, "bob is idle again"))
+        self.brokers_part()
+
+    def brokers_part(self) -> None:
+        """From a send to the answer of the recipient's waiting beat, beside the two sessions; told, not judged."""
+        broker = self.place.broker
+        sender, recipient = (broker.enrol(name, workspace="here") for name in ("sender", "recipient"))
+        stamp = recipient.post("/heartbeat", {})["stamp"]
+        took: list[float] = []
+        for number in range(ROUNDS):
+            heard: list[tuple[float, dict[str, Any]]] = []
+
+            def wait(seen: str = stamp, heard: list[tuple[float, dict[str, Any]]] = heard) -> None:
+                answer = recipient.post("/heartbeat", {"wait_s": 3, "seen": seen})
+                heard.append((time.monotonic(), answer))
+
+            waiting = threading.Thread(target=wait)
+            waiting.start()
+            began = time.monotonic()
+            sender.post("/send", {"recipient_id": "recipient", "category": "finding", "content": f"beat {number}"})
+            waiting.join()
+            [(at, answer)] = heard
+            self.assertEqual(answer["unread"], number + 1)
+            took.append(at - began)
+            stamp = answer["stamp"]
+        print(
+            f"{self.id()}: the broker's part, from a send to the answer of the waiting beat, {ROUNDS} rounds:"
+            f" median {statistics.median(took) * 1000:.1f} ms, worst {max(took) * 1000:.1f} ms (target 50 ms)", flush=True,
+        )  # fmt: skip
 
     def test_an_idle_interactive_session_is_woken_within_a_second(self) -> None:
         bob = self.screen("bob", reader)

@@ -60,7 +60,8 @@ class Door:
                 answer = {}
         except (OSError, Unavailable) as problem:
             self.close()
-            raise Unavailable(f"no broker answers on port {self.port}: {problem}", code="unreachable") from None
+            why = str(problem).removeprefix(f"port {self.port}: ")
+            raise Unavailable(f"no broker answers on port {self.port}: {why}", code="unreachable") from None
         if not is_proof(self._secret, nonce, self.port, answer.get("pid"), answer.get("proof")):
             self.close()
             raise Unavailable(f"port {self.port} is used by another program; it was told nothing", code="foreign_program")

@@ -14,6 +14,7 @@ import time
 from lattice import names
 from lattice import settings as settings_of
 from lattice.errors import Refusal, Unavailable
+from lattice.exclusive import Exclusive
 from lattice.web.client import Client, query
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ _OF_A_SESSION = (
 )  # fmt: skip
 
 
-def find(settings: Any) -> int:
+def find(settings: settings_of.Settings) -> int:
     """The port to use: C2_LATTICE_PORT if set, else that of a running broker of this home, else 7899.
 
     That a broker answers there is not promised. One that serves our database comes before others.
@@ -79,7 +80,7 @@ def look(port: int, secret: bytes, timeout_s: float = 2.0) -> str:
     return "ours" if check_proof(secret, nonce, port, health.get("pid"), health.get("proof")) else "foreign"
 
 
-def start(settings: Any) -> int:
+def start(settings: settings_of.Settings) -> int:
     """The port of our running broker, which is started unless it runs. Returns when it has proven itself.
 
     Unavailable when the port is a foreign program's, or the broker does not come up within START_S; SecretError
@@ -88,34 +89,44 @@ def start(settings: Any) -> int:
     from lattice.guard.tokens import load_secret
 
     secret = load_secret(settings.home, settings.secret)  # makes the home, 0700
+    starter = Exclusive(os.path.join(settings.home, "starter.lock"))
+    if not starter.acquire(WAIT_S):
+        raise Unavailable("another session has been starting the broker for too long", code="no_broker")
+    try:
+        return _start_alone(settings, secret)
+    finally:
+        starter.release()
+
+
+def _start_alone(settings: settings_of.Settings, secret: bytes) -> int:
+    """As `start`, by the one process that may: the port of a broker that came up meanwhile, or of ours."""
     ended: int | None = None
-    with _Starter(settings.home):
-        give_up = time.monotonic() + START_S
-        port = find(settings)
-        there = probe(port, secret)
-        if there == "ours":
+    give_up = time.monotonic() + START_S
+    port = find(settings)
+    there = probe(port, secret)
+    if there == "ours":
+        return port
+    if there == "foreign":
+        raise Unavailable(
+            f"port {port} is used by another program, which is not our broker",
+            code="foreign_program", hint="end that program, or choose another port: C2_LATTICE_PORT=N", port=port,
+        )  # fmt: skip
+    broker = _spawn(settings, port)
+    pause_s = 0.02
+    while time.monotonic() < give_up:
+        ended = broker.poll()
+        if probe(port, secret) == "ours":
+            _reap(broker)
             return port
-        if there == "foreign":
-            raise Unavailable(
-                f"port {port} is used by another program, which is not our broker",
-                code="foreign_program", hint="end that program, or choose another port: C2_LATTICE_PORT=N", port=port,
-            )  # fmt: skip
-        broker = _spawn(settings, port)
-        pause_s = 0.02
-        while time.monotonic() < give_up:
-            ended = broker.poll()
-            if probe(port, secret) == "ours":
-                _reap(broker)
-                return port
-            if ended is not None:
-                break
-            time.sleep(pause_s)
-            pause_s = min(0.2, pause_s * 1.5)
-        _reap(broker)
-        # It may have ended because another one serves the database: on another port, then.
-        other = find(settings)
-        if other != port and probe(other, secret) == "ours":
-            return other
+        if ended is not None:
+            break
+        time.sleep(pause_s)
+        pause_s = min(0.2, pause_s * 1.5)
+    _reap(broker)
+    # It may have ended because another one serves the database: on another port, then.
+    other = find(settings)
+    if other != port and probe(other, secret) == "ours":
+        return other
     raise Unavailable(
         f"the broker did not start on port {port}" + (f" (it ended with {ended})" if ended is not None else " in time"),
         code="unreachable" if ended is not None and ended < 0 else "no_broker",  # killed: it may well come up the next time
@@ -150,7 +161,7 @@ def stop(port: int, secret: bytes, timeout_s: float = STOP_S) -> bool:
     raise Unavailable(f"the broker on port {port} did not stop within {timeout_s:g} s", code="timeout")
 
 
-def _spawn(settings: Any, port: int) -> subprocess.Popen[bytes]:
+def _spawn(settings: settings_of.Settings, port: int) -> subprocess.Popen[bytes]:
     """Start the broker as a process of its own: it outlives us, holds none of our handles, and shares no terminal."""
     import signal
     import subprocess
@@ -189,37 +200,3 @@ def _open_log(path: str) -> int:
     except OSError:
         pass  # not there yet
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
-
-
-class _Starter:
-    """The right to start a broker in this home: one process at a time has it, and it ends with the process."""
-
-    def __init__(self, home: str) -> None:
-        self._path = os.path.join(home, "starter.lock")
-        self._descriptor = -1
-
-    def __enter__(self) -> None:
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        give_up = time.monotonic() + WAIT_S
-        while not self._taken():
-            if time.monotonic() > give_up:
-                os.close(self._descriptor)
-                raise Unavailable("another session has been starting the broker for too long", code="no_broker")
-            time.sleep(0.02 + os.urandom(1)[0] / 5000)  # jitter: 200 may be waiting
-
-    def _taken(self) -> bool:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)  # closing lets the lock go

@@ -26,7 +26,7 @@ class Exclusive:
             if time.monotonic() >= until:
                 self.release()
                 return False
-            time.sleep(0.05)
+            time.sleep(0.02 + os.urandom(1)[0] / 5000)  # jitter: 200 sessions may be waiting
         return True
 
     def write(self, text: str) -> None:

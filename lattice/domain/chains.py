@@ -24,7 +24,7 @@ MAX_HOPS = 12
 MAX_ROUNDS = 3
 SAME_TEXT = 4
 SAME_TEXT_S = 600.0
-SAME_TEXT_AMONG = 64  # of a sender's newest messages: who says more than that in between is not repeating itself
+SAME_TEXT_AMONG = 64  # of a sender's newest messages of that text: enough for each recipient that hears it
 CAUSE_S = 1800.0  # what was offered longer ago is not why somebody speaks now
 LOOK_BACK = 5000  # events: so far back something useful is looked for
 USEFUL = ("task", "dependency", "lock", "memory", "escalation", "run")
@@ -123,9 +123,10 @@ def gist(text: str) -> str:
 
 def _is_repeated(tx: Tx, caller: Caller, recipients: list[str], text_gist: str) -> bool:
     rows = tx.all(
-        "SELECT d.recipient, COUNT(*) AS n FROM (SELECT id, gist, created_at FROM messages WHERE sender_id = ? ORDER BY id DESC LIMIT ?) m"
-        " JOIN deliveries d ON d.message_id = m.id WHERE m.gist = ? AND m.created_at > ? GROUP BY d.recipient",
-        (caller.id, SAME_TEXT_AMONG, text_gist, tx.at - SAME_TEXT_S),
+        "SELECT d.recipient, COUNT(*) AS n FROM"
+        " (SELECT id, created_at FROM messages WHERE sender_id = ? AND gist = ? AND gist <> '' ORDER BY id DESC LIMIT ?) m"
+        " JOIN deliveries d ON d.message_id = m.id WHERE m.created_at > ? GROUP BY d.recipient",
+        (caller.id, text_gist, SAME_TEXT_AMONG, tx.at - SAME_TEXT_S),
     )
     return any(row["recipient"] in recipients and row["n"] >= SAME_TEXT - 1 for row in rows)
 

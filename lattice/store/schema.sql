@@ -111,6 +111,7 @@ CREATE TABLE messages (
     gist       TEXT NOT NULL DEFAULT ''       -- digest of the text without case, spaces and signs
 );
 CREATE INDEX messages_by_sender ON messages (sender_id, id);
+CREATE INDEX messages_by_gist ON messages (sender_id, gist, id) WHERE gist <> '';
 CREATE INDEX messages_by_run ON messages (run_id, id) WHERE run_id IS NOT NULL;
 
 -- One row per recipient: how far the message came. queued -> (held ->) offered -> read -> acted, or dead.

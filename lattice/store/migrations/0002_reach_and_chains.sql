@@ -33,6 +33,7 @@ CREATE TABLE lost_locks (
 ALTER TABLE messages ADD COLUMN parent INTEGER;
 ALTER TABLE messages ADD COLUMN root INTEGER;
 ALTER TABLE messages ADD COLUMN gist TEXT NOT NULL DEFAULT '';
+CREATE INDEX messages_by_gist ON messages (sender_id, gist, id) WHERE gist <> '';
 
 CREATE INDEX deliveries_held ON deliveries (message_id) WHERE state = 'held';
 

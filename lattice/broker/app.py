@@ -99,8 +99,8 @@ class Broker:
     """Everything one running broker has. Made once by `broker/main` (and by tests)."""
 
     def __init__(self, config: settings.Settings, secret: bytes, port: int, *, clock: SystemClock | None = None,
-                 environ: Mapping[str, str] | None = None, on_fatal: Callable[[str], None] = log.critical, stop: Callable[[], None] = lambda: None,
-                 pid: int = 0) -> None:  # fmt: skip
+                 environ: Mapping[str, str] | None = None, on_fatal: Callable[[str], None] = log.critical,
+                 stop: Callable[[], None] = lambda: None, pid: int = 0) -> None:  # fmt: skip
         self.settings = config
         self.secret = secret
         self.port = port
@@ -222,7 +222,9 @@ class Broker:
         if card["status"] == "killed":
             raise peers.was_killed(token.subject, card["ended_by"])
         if card["epoch"] != token.epoch:
-            raise Unauthorized(f"another process enrolled as '{token.subject}' since", code="token_expired", hint="register again", taken_over=True)
+            raise Unauthorized(
+                f"another process enrolled as '{token.subject}' since", code="token_expired", hint="register again", taken_over=True
+            )
         self.authenticated(request, token.subject)
         return Caller(token.subject, card["role"], card["workspace"], card["working_dir"], card["process"])
 

@@ -160,14 +160,19 @@ def state(tx: Tx, call: Call) -> dict[str, Any]:
 
 
 def search(tx: Tx, call: Call) -> dict[str, Any]:
-    """Plain text search, newest first: {results: [{kind, id, text, at}]}. Others' mail is found by the person, and by the architect in its own workspace."""
+    """Plain text search, newest first: {results: [{kind, id, text, at}]}.
+
+    Others' mail is found by the person, and by the architect in its own workspace.
+    """
     like = "%" + call.values["q"].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     workspace, limit = call.workspace, call.values["limit"]
     found: list[dict[str, Any]] = []
     for kind, sql in _SEARCHES:
         if kind == "message" and not (call.caller.sees_all or (call.caller.leads and workspace is not None)):
-            rows = tx.all(sql + " AND (sender_id = ? OR id IN (SELECT message_id FROM deliveries WHERE recipient = ?)) ORDER BY at DESC LIMIT ?",
-                          (workspace, workspace, like, like, call.caller.id, call.caller.id, limit))  # fmt: skip
+            rows = tx.all(
+                sql + " AND (sender_id = ? OR id IN (SELECT message_id FROM deliveries WHERE recipient = ?)) ORDER BY at DESC LIMIT ?",
+                (workspace, workspace, like, like, call.caller.id, call.caller.id, limit),
+            )
         else:
             rows = tx.all(sql + " ORDER BY at DESC LIMIT ?", (workspace, workspace, like, like, limit))
         found += [{"kind": kind, **dict(row)} for row in rows]
@@ -203,9 +208,10 @@ def register(tx: Tx, call: Call) -> dict[str, Any]:
     workspace = ticket.workspace or said["workspace"] or peers.workspace_of_dir(tx, working_dir)
     enrolment = peers.Enrolment(
         id=wanted, role=role, workspace=workspace, working_dir=working_dir, summary=said["summary"], pid=said["pid"], client=said["client"],
-        client_pid=said["client_pid"], process=said["process"] or "", resume=said["resume"] or "", owns_token=_owns(call, said["resume"], wanted),
-        fallback=said["fallback"], named=said["named"], poll_interval_ms=said["beat_ms"], git_branch=said["git_branch"],
-        git_dirty_files=said["git_dirty_files"] or [], git_last_commit=said["git_last_commit"], ways=said["ways"] or [],
+        client_pid=said["client_pid"], process=said["process"] or "", resume=said["resume"] or "",
+        owns_token=_owns(call, said["resume"], wanted), fallback=said["fallback"], named=said["named"], poll_interval_ms=said["beat_ms"],
+        git_branch=said["git_branch"], git_dirty_files=said["git_dirty_files"] or [], git_last_commit=said["git_last_commit"],
+        ways=said["ways"] or [],
     )  # fmt: skip
     beating = broker.presence.beating(broker.clock.monotonic())
     peer_id = peers.settle_id(tx, enrolment, beating)
@@ -231,11 +237,14 @@ def settle_register(call: Call, made: dict[str, Any]) -> dict[str, Any]:
         notes.append(f"'{made['wanted']}' lives in another process; you are '{made['id']}'")
     if said["role"] == "architect" and made["role"] != "architect":
         notes.append(
-            f"the architect's seat is held by '{made['seat']['held_by']}'; you are a worker. The person can change it: launch.py --architect {made['id']}"
+            f"the architect's seat is held by '{made['seat']['held_by']}'; you are a worker."
+            f" The person can change it: launch.py --architect {made['id']}"
         )
     answer = {
         "ok": True, "id": made["id"], "role": made["role"], "workspace": made["workspace"], "resume": made["resume"], "seat": made["seat"],
-        "token": tokens.mint_token(broker.secret, subject=made["id"], kind="peer", epoch=made["epoch"], now=broker.clock.now(), ttl_s=TOKEN_S),
+        "token": tokens.mint_token(
+            broker.secret, subject=made["id"], kind="peer", epoch=made["epoch"], now=broker.clock.now(), ttl_s=TOKEN_S
+        ),
         "beat_ms": said["beat_ms"], "version": VERSION, "wire": WIRE,
     }  # fmt: skip
     return {**answer, "note": "; ".join(notes)} if notes else answer
@@ -275,8 +284,9 @@ def _pulse(call: Call) -> dict[str, Any]:
     def look(tx: Tx) -> dict[str, Any]:
         row = peers.known(tx, caller.id)
         said: dict[str, Any] = {
-            "ok": True, "paused": bool(row["paused"]), "poll_interval_ms": row["poll_interval_ms"], "token_budget": row["token_budget"],
-            "tokens_used": row["tokens_used"], "role": row["role"], **messages.unread(tx, caller.id), "newest": messages.newest(tx, caller.id),
+            "ok": True, "paused": bool(row["paused"]), "poll_interval_ms": row["poll_interval_ms"],
+            "token_budget": row["token_budget"], "tokens_used": row["tokens_used"], "role": row["role"],
+            **messages.unread(tx, caller.id), "newest": messages.newest(tx, caller.id),
         }  # fmt: skip
         if row["paused"]:
             said["paused_by"] = row["paused_by"]
@@ -414,7 +424,10 @@ def take_v4(tx: Tx, call: Call) -> dict[str, Any]:
 
 
 def wait_mail(call: Call) -> Answer | Parked:
-    """{unread, unread_from, urgent}: at once when mail waits, else as soon as it does, or after wait_s. Takes nothing. To ask keeps alive who is."""
+    """{unread, unread_from, urgent}: at once when mail waits, else as soon as it does, or after wait_s.
+
+    Takes nothing. To ask keeps alive who is.
+    """
     broker, caller, said = call.broker, call.caller, call.values
     until = broker.clock.monotonic() + said["wait_s"]
     card = broker.cards.get(caller.id)

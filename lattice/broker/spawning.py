@@ -114,8 +114,9 @@ def _open(broker: Broker, asker: Caller, request: dict[str, Any]) -> dict[str, A
         broker.secret, peer=request["peer_id"], role=request["role"], workspace=request["workspace"], now=broker.clock.now(), ttl_s=TICKET_S
     )
     opened = clients.spawn(
-        broker.settings.home, peer=request["peer_id"], role=request["role"], ticket=ticket, port=broker.port, workspace=request["workspace"],
-        working_dir=request["working_dir"], prompt=request["prompt"] or START.format(peer=request["peer_id"]), way=request["way"],
+        broker.settings.home, peer=request["peer_id"], role=request["role"], ticket=ticket, port=broker.port,
+        workspace=request["workspace"], working_dir=request["working_dir"],
+        prompt=request["prompt"] or START.format(peer=request["peer_id"]), way=request["way"],
         tmux=request["tmux"], environ=broker.environ,
     )  # fmt: skip
     broker.write(

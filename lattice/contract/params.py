@@ -85,10 +85,7 @@ def check_fields(fields: tuple[Param, ...], given: dict[str, object], where: str
     missing = [where + param.name for param in fields if param.required and given.get(param.name) in (None, "")]
     if missing:
         raise BadRequest(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} required")
-    return {
-        param.name: param.default if given.get(param.name) is None else check(param, given[param.name], where)
-        for param in fields
-    }
+    return {param.name: param.default if given.get(param.name) is None else check(param, given[param.name], where) for param in fields}
 
 
 def from_text(param: Param, text: str) -> object:

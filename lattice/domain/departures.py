@@ -33,7 +33,10 @@ def let_go(tx: Tx, caller: Caller, peer_id: str, reason: str, *, may_be_frozen: 
 
 
 def lost(tx: Tx, peer_id: str, *, may_be_frozen: bool) -> dict[str, Any]:
-    """A peer that stopped beating: dead, its holdings free. Its architect (or the creators of its tasks) hear of tasks that are open again."""
+    """A peer that stopped beating: dead, its holdings free.
+
+    Its architect (or the creators of its tasks) hear of tasks that are open again.
+    """
     row = peers.find(tx, peer_id)
     if row is None or row["status"] not in ("active", "away"):
         return {}
@@ -73,7 +76,8 @@ def kill(tx: Tx, caller: Caller, *, peer_id: str, **_: object) -> dict[str, Any]
     released = let_go(tx, caller, peer_id, f"ended by {caller.id}")
     if row["status"] != "killed":
         messages.store(
-            tx, caller, address=peer_id, category="alert", content="[KILL] Terminated by command center." if caller.is_person else f"[KILL] Terminated by {caller.id}.",
+            tx, caller, address=peer_id, category="alert",
+            content="[KILL] Terminated by command center." if caller.is_person else f"[KILL] Terminated by {caller.id}.",
             recipients=[peer_id], workspace=row["workspace"],
         )  # fmt: skip
     peers.end(tx, caller, peer_id, "killed", by=caller.id, reason="killed")

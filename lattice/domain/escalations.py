@@ -1,8 +1,8 @@
 """Escalations: calls for help that stay open until somebody resolves them, whoever has read the mail.
 
 Four kinds: a blocker (somebody is stuck), a review (work wants approval), a spawn (an architect wants
-another session and the person is asked), a permission (a client's tool wants leave). Resolving carries a verdict: answer, approve or changes.
-The mail that carries one out and back is the messages' business.
+another session and the person is asked), a permission (a client's tool wants leave). Resolving carries
+a verdict: answer, approve or changes. The mail that carries one out and back is the messages' business.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from lattice.domain.caller import BROKER, Caller
 from lattice.errors import Conflict, Forbidden, NotFound
 from lattice.store.database import Tx
 
-_SHOWN = "id, kind, state, raised_by, workspace, run_id, task_id, message_id, text, request, verdict, answer, resolved_by, created_at, resolved_at"
+_SHOWN = (
+    "id, kind, state, raised_by, workspace, run_id, task_id, message_id, text, request,"
+    " verdict, answer, resolved_by, created_at, resolved_at"
+)
 
 
 def open_one(
@@ -140,7 +143,8 @@ def of_task(tx: Tx, task_id: int) -> list[dict[str, Any]]:
 def approved_since(tx: Tx, task_id: int, raised_by: str, since: float) -> bool:
     """Was this peer's work on the task approved, by a review raised after `since`, with no newer one still open or sent back?"""
     row = tx.one(
-        "SELECT verdict FROM escalations WHERE task_id = ? AND kind = 'review' AND raised_by = ? AND created_at >= ? ORDER BY id DESC LIMIT 1",
+        "SELECT verdict FROM escalations WHERE task_id = ? AND kind = 'review' AND raised_by = ? AND created_at >= ?"
+        " ORDER BY id DESC LIMIT 1",
         (task_id, raised_by, since),
     )
     return row is not None and row["verdict"] == "approve"

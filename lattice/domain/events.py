@@ -42,7 +42,7 @@ class Fold:
 
     @property
     def select(self) -> str:
-        return f"SELECT {', '.join((*self.key, *self.columns, *self.digests))} FROM {self.table}"  # noqa: S608 names from this file
+        return f"SELECT {', '.join((*self.key, *self.columns, *self.digests))} FROM {self.table}"  # names from this file
 
     @property
     def by_key(self) -> str:

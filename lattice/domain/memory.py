@@ -16,7 +16,7 @@ from lattice.store.database import Tx
 _SHOWN = "key, value, peer_id, updated_at, type, version, confidence"
 
 
-def put(tx: Tx, caller: Caller, *, key: str, value: str, type: str, confidence: str, supersedes: str | None = None,  # noqa: A002 the wire's name
+def put(tx: Tx, caller: Caller, *, key: str, value: str, type: str, confidence: str, supersedes: str | None = None,
         expect_version: int | None = None, **_: object) -> dict[str, Any]:  # fmt: skip
     """Remember a value: {ok, version}. With expect_version (0: must be new) refused when another came first."""
     key = key.strip()
@@ -33,7 +33,8 @@ def put(tx: Tx, caller: Caller, *, key: str, value: str, type: str, confidence: 
     if old is not None:
         tx.run(
             "INSERT INTO memory_history (workspace, key, version, value, type, confidence, supersedes, peer_id, updated_at)"
-            " SELECT workspace, key, version, value, type, confidence, supersedes, peer_id, updated_at FROM memory WHERE workspace = ? AND key = ?",
+            " SELECT workspace, key, version, value, type, confidence, supersedes, peer_id, updated_at"
+            " FROM memory WHERE workspace = ? AND key = ?",
             (caller.workspace, key),
         )
     run = tx.one(
@@ -54,7 +55,8 @@ def put(tx: Tx, caller: Caller, *, key: str, value: str, type: str, confidence: 
 def get(tx: Tx, *, workspace: str | None, key: str) -> dict[str, Any]:
     """One value with all that is known of it. `workspace` None: wherever it was written last."""
     row = tx.one(
-        f"SELECT {_SHOWN}, supersedes, workspace, run_id FROM memory WHERE key = ? AND (? IS NULL OR workspace = ?) ORDER BY updated_at DESC LIMIT 1",
+        f"SELECT {_SHOWN}, supersedes, workspace, run_id FROM memory WHERE key = ? AND (? IS NULL OR workspace = ?)"
+        " ORDER BY updated_at DESC LIMIT 1",
         (key, workspace, workspace),
     )
     if row is None:
@@ -62,7 +64,7 @@ def get(tx: Tx, *, workspace: str | None, key: str) -> dict[str, Any]:
     return dict(row)
 
 
-def list_some(tx: Tx, *, workspace: str | None, type: str | None, limit: int) -> dict[str, Any]:  # noqa: A002
+def list_some(tx: Tx, *, workspace: str | None, type: str | None, limit: int) -> dict[str, Any]:
     rows = tx.all(
         f"SELECT {_SHOWN} FROM memory WHERE (? IS NULL OR workspace = ?) AND (? IS NULL OR type = ?) ORDER BY updated_at DESC, key LIMIT ?",
         (workspace, workspace, type, type, limit),

@@ -75,8 +75,8 @@ def send(tx: Tx, caller: Caller, *, recipient_id: str, category: str, content: s
     text_gist = chains.gist(content)
     hold = None if verdict else chains.why_hold(tx, caller, cause, category, [*heard, *also], text_gist)
     message_id = store(
-        tx, caller, address=address, category=category, content=content, recipients=[*heard, *also],
-        reply_to=reply_to, cause=cause, gist=text_gist, run_id=run_id or _run_of(tx, caller), hold=hold, workspace=_workspace_of(tx, caller, heard),
+        tx, caller, address=address, category=category, content=content, recipients=[*heard, *also], reply_to=reply_to, cause=cause,
+        gist=text_gist, run_id=run_id or _run_of(tx, caller), hold=hold, workspace=_workspace_of(tx, caller, heard),
     )  # fmt: skip
     answer: dict[str, Any] = {"ok": True, "message_id": message_id, "recipient": state, "recipients": sorted({*heard, *also})}
     if hold is not None:
@@ -165,8 +165,8 @@ def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, 
     where = caller.workspace if workspace is None else workspace
     cause = cause or chains.Cause(reply_to, None, 0)
     message_id = tx.insert(
-        "INSERT INTO messages (sender_id, on_behalf, address, category, content, workspace, run_id, reply_to, hops, parent, root, gist, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO messages (sender_id, on_behalf, address, category, content, workspace, run_id, reply_to, hops, parent, root, gist,"
+        " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             caller.id,
             caller.on_behalf,
@@ -194,7 +194,8 @@ def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, 
     events.record(tx, caller, "message", [message_id], run_id=run_id, workspace=where)
     events.record(tx, caller, "delivery", [(recipient, message_id) for recipient in heard], run_id=run_id, workspace=where)
     if reply_to is not None and tx.run(
-        "UPDATE deliveries SET state = 'acted', acted_at = ? WHERE recipient = ? AND message_id = ? AND state IN ('queued', 'offered', 'read')",
+        "UPDATE deliveries SET state = 'acted', acted_at = ?"
+        " WHERE recipient = ? AND message_id = ? AND state IN ('queued', 'offered', 'read')",
         (tx.at, caller.id, reply_to),
     ):
         events.record(tx, caller, "delivery", [(caller.id, reply_to)], run_id=run_id, workspace=where)
@@ -216,7 +217,7 @@ def take(
     tool_use_id: str | None = None,
     urgent_only: bool = False,
     **_: object,
-) -> dict[str, Any]:  # noqa: A002 the wire's name
+) -> dict[str, Any]:
     """Offer the caller its oldest mail: {messages, more, paused}. Whole messages, at most `max` and 24 KB (but always one).
 
     `urgent_only`: blockers, errors and reviews; the rest waits.
@@ -267,8 +268,8 @@ def take_v4(tx: Tx, caller: Caller, *, peer_id: str, receipts: Callable[[], str]
     taken = take(tx, caller, receipts=receipts, max=INBOX_MESSAGES, way="v4", process=process)
     return {
         "messages": [
-            {"id": mail["id"], "sender_id": mail["from"], "category": mail["category"], "content": mail["content"], "created_at": mail["sent"],
-             "redelivered": mail["redelivered"], "run_id": mail["run_id"], "reply_to": mail["reply_to"]}
+            {"id": mail["id"], "sender_id": mail["from"], "category": mail["category"], "content": mail["content"],
+             "created_at": mail["sent"], "redelivered": mail["redelivered"], "run_id": mail["run_id"], "reply_to": mail["reply_to"]}
             for mail in taken["messages"]
         ],
         "more": taken["more"],
@@ -358,7 +359,10 @@ def bury_mail(tx: Tx, caller: Caller, peer_id: str, reason: str) -> int:
 
 
 def seat_filled(tx: Tx, caller: Caller, workspace: str, peer_id: str) -> int:
-    """Mail that waited for an architect of this workspace (or of any: the person's) goes to the one who is now, and so do open calls for help."""
+    """Mail that waited for an architect of this workspace (or of any: the person's) goes to the one who is now.
+
+    So do open calls for help.
+    """
     waiting = tx.all(
         "SELECT d.message_id FROM deliveries d JOIN messages m ON m.id = d.message_id"
         " WHERE d.recipient = ? AND d.state = 'queued' AND (m.workspace = ? OR m.sender_id = ?) ORDER BY d.message_id",
@@ -577,7 +581,8 @@ def _fold_into_receipt(tx: Tx, caller: Caller, parent: int, heard: list[str], co
     if row is None or heard != [row["sender_id"]] or not chains.answers_nothing(content, row["content"], row["category"]):
         return None
     if not tx.run(
-        "UPDATE deliveries SET state = 'acted', acted_at = ?, reason = ? WHERE recipient = ? AND message_id = ? AND state IN ('offered', 'read', 'acted')",
+        "UPDATE deliveries SET state = 'acted', acted_at = ?, reason = ?"
+        " WHERE recipient = ? AND message_id = ? AND state IN ('offered', 'read', 'acted')",
         (tx.at, "acknowledged: " + content.strip()[:80], caller.id, parent),
     ):
         return None
@@ -629,7 +634,8 @@ def move_mail(tx: Tx, caller: Caller, old: str, new: str) -> int:
     return_offers(tx, caller, old, f"adopted by {new}")
     raise_dead(tx, caller, old)
     rows = tx.all(
-        "SELECT message_id, state, attempts, reason FROM deliveries WHERE recipient = ? AND state IN ('queued', 'held') ORDER BY message_id",
+        "SELECT message_id, state, attempts, reason FROM deliveries WHERE recipient = ? AND state IN ('queued', 'held')"
+        " ORDER BY message_id",
         (old,),
     )
     for row in rows:
@@ -711,7 +717,8 @@ def _requeue(tx: Tx, caller: Caller, peer_id: str, message_ids: list[int], reaso
     back: list[tuple[str | int, ...]] = []
     for message_id in message_ids:
         if not tx.run(
-            "UPDATE deliveries SET state = 'queued', process = '', attempts = attempts + 1 WHERE recipient = ? AND message_id = ? AND state = 'offered'",
+            "UPDATE deliveries SET state = 'queued', process = '', attempts = attempts + 1"
+            " WHERE recipient = ? AND message_id = ? AND state = 'offered'",
             (peer_id, message_id),
         ):
             continue  # it was answered, or proven in another way: not unread any more

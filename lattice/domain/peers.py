@@ -33,6 +33,7 @@ _LISTED = (
     "id, role, summary, activity, working_dir, workspace, registered_at, last_heartbeat, paused, poll_interval_ms,"
     " git_branch, git_dirty_files, git_more, git_last_commit, ways"
 )
+_CARD = "id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process, pid, client_pid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +158,9 @@ def register(tx: Tx, wanted: Enrolment, peer_id: str, new_resume: str) -> dict[s
 def _forget_life(tx: Tx, peer_id: str) -> None:
     """What is kept of an id that was forgotten is not its next owner's."""
     tx.run(
-        "UPDATE peers SET activity = '', paused = 0, paused_by = '', last_stop_reason = '', git_branch = '', git_dirty_files = '[]', git_more = 0,"
-        " git_last_commit = '', token_budget = NULL, tokens_used = 0, tool_calls_count = 0, errors_count = 0, rejections_count = 0,"
+        "UPDATE peers SET activity = '', paused = 0, paused_by = '', last_stop_reason = '',"
+        " git_branch = '', git_dirty_files = '[]', git_more = 0, git_last_commit = '',"
+        " token_budget = NULL, tokens_used = 0, tool_calls_count = 0, errors_count = 0, rejections_count = 0,"
         " last_rejection_at = NULL, cause = NULL, prompted_at = NULL, ways = '' WHERE id = ?",
         (peer_id,),
     )
@@ -329,7 +331,8 @@ def cause(tx: Tx, peer_id: str) -> int | None:
 def revive(tx: Tx, caller: Caller) -> None:
     """A peer that was given up for dead beats again with a good token: it is active, without what it held."""
     if tx.run(
-        "UPDATE peers SET status = 'active', last_heartbeat = ?, ended_by = '', ended_at = NULL WHERE id = ? AND status IN ('dead', 'away')",
+        "UPDATE peers SET status = 'active', last_heartbeat = ?, ended_by = '', ended_at = NULL"
+        " WHERE id = ? AND status IN ('dead', 'away')",
         (tx.at, caller.id),
     ):
         events.record(tx, caller, "peer", [caller.id])
@@ -497,16 +500,11 @@ def find(tx: Tx, peer_id: str) -> Any | None:
 
 def cards(tx: Tx) -> list[Any]:
     """What the broker keeps in memory of every peer that is not gone."""
-    return tx.all(
-        "SELECT id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process, pid, client_pid FROM peers WHERE status <> 'gone'"
-    )
+    return tx.all(f"SELECT {_CARD} FROM peers WHERE status <> 'gone'")
 
 
 def card(tx: Tx, peer_id: str) -> Any | None:
-    return tx.one(
-        "SELECT id, role, status, workspace, working_dir, epoch, paused, paused_by, ended_by, poll_interval_ms, process, pid, client_pid FROM peers WHERE id = ? AND status <> 'gone'",
-        (peer_id,),
-    )
+    return tx.one(f"SELECT {_CARD} FROM peers WHERE id = ? AND status <> 'gone'", (peer_id,))
 
 
 def over_budget(tx: Tx, peer_id: str) -> Forbidden | None:

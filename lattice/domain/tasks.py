@@ -95,7 +95,8 @@ def complete(
         )  # fmt: skip
     _end(tx, caller, row, "completed", json.dumps(said, ensure_ascii=False), "")
     freed = tx.all(
-        "SELECT id, title FROM tasks WHERE id IN (SELECT task_id FROM dependencies WHERE needs_id = ?) AND status = 'pending' AND n_open = 1",
+        "SELECT id, title FROM tasks WHERE id IN (SELECT task_id FROM dependencies WHERE needs_id = ?)"
+        " AND status = 'pending' AND n_open = 1",
         (task_id,),
     )
     tx.run("UPDATE tasks SET n_open = n_open - 1 WHERE id IN (SELECT task_id FROM dependencies WHERE needs_id = ?)", (task_id,))
@@ -139,7 +140,10 @@ def renew_tokens(tx: Tx, caller: Caller, peer_id: str) -> int:
 
 
 def take_over(tx: Tx, caller: Caller, old: str) -> list[int]:
-    """Claim for the caller what `old` was at: still its own, or open again since it departed. Answers the ids. What was reserved for it is for the caller."""
+    """Claim for the caller what `old` was at: still its own, or open again since it departed. Answers the ids.
+
+    What was reserved for it is for the caller.
+    """
     taken: list[int] = []
     for row in tx.all("SELECT * FROM tasks WHERE assigned_to = ? AND status = 'in_progress' ORDER BY id", (old,)):
         tx.run(
@@ -280,7 +284,8 @@ def get(tx: Tx, *, task_id: int, **_: object) -> dict[str, Any]:
     task["waits_for"] = [
         dict(one)
         for one in tx.all(
-            "SELECT t.id, t.title, t.status, t.assigned_to FROM dependencies d JOIN tasks t ON t.id = d.needs_id WHERE d.task_id = ? ORDER BY t.id",
+            "SELECT t.id, t.title, t.status, t.assigned_to FROM dependencies d JOIN tasks t ON t.id = d.needs_id"
+            " WHERE d.task_id = ? ORDER BY t.id",
             (task_id,),
         )
     ]
@@ -394,14 +399,16 @@ def _why_not(tx: Tx, row: Any) -> Conflict:
     task_id = row["id"]
     if row["status"] == "in_progress":
         return Conflict(
-            f"task already in_progress by {row['assigned_to']} since {_clock(row['claimed_at'])}", holder=row["assigned_to"], since=row["claimed_at"],
+            f"task already in_progress by {row['assigned_to']} since {_clock(row['claimed_at'])}",
+            holder=row["assigned_to"], since=row["claimed_at"],
             hint=f"ask {row['assigned_to']}, or the architect; list_tasks shows what is claimable",
         )  # fmt: skip
     if row["status"] in ENDED:
         return Conflict(f"task already {row['status']} by {row['assigned_to'] or row['created_by']}", holder=row["assigned_to"])
     if row["n_open"]:
         waits = tx.all(
-            "SELECT t.id FROM dependencies d JOIN tasks t ON t.id = d.needs_id WHERE d.task_id = ? AND t.status <> 'completed' ORDER BY t.id",
+            "SELECT t.id FROM dependencies d JOIN tasks t ON t.id = d.needs_id"
+            " WHERE d.task_id = ? AND t.status <> 'completed' ORDER BY t.id",
             (task_id,),
         )
         ids = [one["id"] for one in waits]
@@ -427,7 +434,8 @@ def _to_pending(
 ) -> None:
     for task_id in task_ids:
         tx.run(
-            "UPDATE tasks SET status = 'pending', assigned_to = NULL, claimed_at = NULL, note = ?, left_by = ?, updated_at = ? WHERE id = ?",
+            "UPDATE tasks SET status = 'pending', assigned_to = NULL, claimed_at = NULL, note = ?, left_by = ?, updated_at = ?"
+            " WHERE id = ?",
             (note, left_by, tx.at, task_id),
         )
     if task_ids:

@@ -412,8 +412,8 @@ _SYSTEM = (
 )  # fmt: skip
 _PACKAGES = frozenset(
     "site-packages dist-packages node_modules .cargo .rustup .venv venv .pyenv .nvm .npm .pnpm-store .cache .local .config .m2 .gradle"
-    " pkg vendor .conda miniconda3 anaconda3 .rbenv .asdf .sdkman .nuget .gem gems .deno .bun appdata library target build dist .git .claude"
-    " .c2-lattice".split()
+    " pkg vendor .conda miniconda3 anaconda3 .rbenv .asdf .sdkman .nuget .gem gems .deno .bun appdata library target build dist"
+    " .git .claude .c2-lattice".split()
 )
 _WINDOWS_SYSTEM = ("windows", "program files", "program", "programdata", "program files (x86)")
 _FOLDERS = 3

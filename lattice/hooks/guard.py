@@ -87,7 +87,8 @@ def deny(hook: Hook, answer: dict[str, Any]) -> dict[str, object]:
 def deny_who_was_replaced(hook: Hook, refusal: Refusal) -> dict[str, object]:
     """Somebody ended this session, or another process goes on with its work: its own late edit is refused, as its calls are."""
     told = f"c2-lattice: {refusal.message}; its work may be another's now."
-    return _decide(hook, "deny", f"{told} Instead: {refusal.hint}." if refusal.code == "killed" and refusal.hint else f"{told} Read the files anew before you edit.")
+    instead = f"Instead: {refusal.hint}." if refusal.code == "killed" and refusal.hint else "Read the files anew before you edit."
+    return _decide(hook, "deny", f"{told} {instead}")
 
 
 def _decide(hook: Hook, word: str, reason: str) -> dict[str, object]:

@@ -150,9 +150,7 @@ class Client:
             connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         except OSError as error:
             connection.close()
-            raise Unavailable(
-                f"no broker can be reached on port {self.port}: {error.strerror or error}", code="unreachable"
-            ) from None
+            raise Unavailable(f"no broker can be reached on port {self.port}: {error.strerror or error}", code="unreachable") from None
         self._socket = connection
         if self.on_connect is not None:
             hook, self.on_connect = self.on_connect, None  # its own calls go over this very connection

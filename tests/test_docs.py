@@ -251,7 +251,10 @@ class Telling:
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self.wire = Wire(broker.port)
-        self.tokens: dict[str, str] = {"person": broker.person().headers["Authorization"], "somebody with a made-up token": "Bearer c2t1.x.y"}
+        self.tokens: dict[str, str] = {
+            "person": broker.person().headers["Authorization"],
+            "somebody with a made-up token": "Bearer c2t1.x.y",
+        }
         self.named: dict[str, Any] = {}
 
     def close(self) -> None:

@@ -11,9 +11,11 @@ from lattice.contract.params import MAX_INTEGER, MAX_ITEMS, Param, check, check_
 from lattice.errors import BadRequest, Forbidden, Refusal, TooLarge
 
 OF_EVERY_KIND = (
-    Param("t", "text", max_chars=5), Param("i", "integer", minimum=1, maximum=9), Param("f", "flag"), Param("c", "choice", choices=("a", "b")),
+    Param("t", "text", max_chars=5), Param("i", "integer", minimum=1, maximum=9),
+    Param("f", "flag"), Param("c", "choice", choices=("a", "b")),
     Param("l", "list", max_chars=3), Param("n", "list", of="integer"), Param("r", "list", of="reference"),
-    Param("o", "object", fields=(Param("x", "text", required=True),)), Param("p", "list", of="object", fields=(Param("x", "integer", default=7),)),
+    Param("o", "object", fields=(Param("x", "text", required=True),)),
+    Param("p", "list", of="object", fields=(Param("x", "integer", default=7),)),
 )  # fmt: skip
 
 
@@ -96,7 +98,9 @@ class CheckTest(unittest.TestCase):
 
     def test_no_json_value_whatever_raises_anything_but_a_refusal(self) -> None:
         chance = random.Random(11)
-        values: list[object] = [None, True, 0, -1, 2**53, 2**70, 1.5, float("nan"), "", "a", "\0", "\ud800", "x" * 300, [], {}, [[]], [{}], {"x": {}}, {"": 1}]
+        values: list[object] = [
+            None, True, 0, -1, 2**53, 2**70, 1.5, float("nan"), "", "a", "\0", "\ud800", "x" * 300, [], {}, [[]], [{}], {"x": {}}, {"": 1},
+        ]  # fmt: skip
 
         def grown(depth: int) -> object:
             if depth == 0 or chance.random() < 0.5:
@@ -136,8 +140,10 @@ class FieldsTest(unittest.TestCase):
 class FromTextTest(unittest.TestCase):
     def test_texts_of_a_query_become_what_check_wants(self) -> None:
         for param, text, value in (
-            (Param("n", "integer"), "12", 12), (Param("n", "integer"), "-12", -12), (Param("f", "flag"), "1", True), (Param("f", "flag"), "No", False),
-            (Param("l", "list"), "a, b", ["a", "b"]), (Param("l", "list", of="integer"), "1,2", [1, 2]), (Param("l", "list", of="reference"), "-1,2", [-1, 2]),
+            (Param("n", "integer"), "12", 12), (Param("n", "integer"), "-12", -12),
+            (Param("f", "flag"), "1", True), (Param("f", "flag"), "No", False),
+            (Param("l", "list"), "a, b", ["a", "b"]), (Param("l", "list", of="integer"), "1,2", [1, 2]),
+            (Param("l", "list", of="reference"), "-1,2", [-1, 2]),
             (Param("t", "text"), "x", "x"), (Param("c", "choice", choices=("a",)), "a", "a"),
         ):  # fmt: skip
             self.assertEqual(value, check(param, from_text(param, text)))
@@ -152,7 +158,8 @@ class FromTextTest(unittest.TestCase):
 class SchemaTest(unittest.TestCase):
     def test_each_kind_says_its_type(self) -> None:
         self.assertEqual(
-            ["string", "integer", "boolean", "string", "array", "array", "array", "object", "array"], [schema(param)["type"] for param in OF_EVERY_KIND]
+            ["string", "integer", "boolean", "string", "array", "array", "array", "object", "array"],
+            [schema(param)["type"] for param in OF_EVERY_KIND]
         )
 
     def test_a_choice_lists_its_words_and_a_list_its_items(self) -> None:

@@ -18,7 +18,9 @@ class ReferenceTest(unittest.TestCase):
     def test_the_files_are_what_the_table_makes(self) -> None:
         for name, content in reference.files().items():
             with open(os.path.join(DOCS, name), encoding="utf-8", newline="") as file:
-                self.assertTrue(file.read() == content, f"docs/{name} is not what the table says; run: python -m lattice.contract.reference")
+                self.assertTrue(
+                    file.read() == content, f"docs/{name} is not what the table says; run: python -m lattice.contract.reference"
+                )
 
     def test_every_operation_has_a_room_a_route_and_all_its_fields(self) -> None:
         sections = reference.page().split("\n### ")

@@ -549,7 +549,8 @@ class AFullPage(OnThePage):
         self.sign_in()
         seen = {
             "#attention": "Where is the key?", "#calls": "npm install stripe", "#peers": "feature/form",
-            "#tasks": "Form talks to the API", "#locks": "src/form.ts", "#memory": "kept 48 h", "#runs": "0 of 2 tasks done", "#messages": "Schema is merged", "#log": "claim", "#workspace": "shop",
+            "#tasks": "Form talks to the API", "#locks": "src/form.ts", "#memory": "kept 48 h", "#runs": "0 of 2 tasks done",
+            "#messages": "Schema is merged", "#log": "claim", "#workspace": "shop",
         }  # fmt: skip
         for where, text in seen.items():
             self.browser.wait_for_text(text, within=where)

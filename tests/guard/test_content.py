@@ -34,7 +34,10 @@ class CorpusTest(unittest.TestCase):
         self.assertEqual([], refused)  # the promise is 99.5 %; of these texts none is refused
 
     def test_the_place_is_in_the_text_as_it_was_given(self) -> None:
-        for before in ("", "é" * 7 + " ", "زبان‌ ", "ﬃ ㍿ İ ", "\u200b\u200b \U0001f600 ", "&amp; &eacute; \\u0041 %3d ", "e\u0301\u0301 日本\n\n"):
+        for before in (
+            "", "é" * 7 + " ", "زبان‌ ", "ﬃ ㍿ İ ", "\u200b\u200b \U0001f600 ",
+            "&amp; &eacute; \\u0041 %3d ", "e\u0301\u0301 日本\n\n",
+        ):  # fmt: skip
             for rule, text in corpus.evasions():
                 if rule not in ("markup", "data_uri", "path") or text[0] not in "</dD&\\":
                     continue
@@ -55,7 +58,8 @@ class CorpusTest(unittest.TestCase):
 class ChannelTest(unittest.TestCase):
     TEXTS = {
         "markup": "<tool_use>", "function_call": '{"name": "x", "arguments": {}}', "data_uri": "data:text/html,<b>hello",
-        "base64": "Zm9vIGJhciBiYXogcXV4IGFuZCBhIGxvdCBtb3JlIG9mIHRoaXMgc3R1ZmYsIDEyMyA0NTYgNzg5LCB1bnRpbCBpdCBpcyBsb25nIGVub3VnaCB0byBjb3VudA==",
+        "base64": "Zm9vIGJhciBiYXogcXV4IGFuZCBhIGxvdCBtb3JlIG9mIHRoaXMgc3R1ZmYsIDEyMyA0NTYgNzg5"
+                  "LCB1bnRpbCBpdCBpcyBsb25nIGVub3VnaCB0byBjb3VudA==",
         "path": "/srv/secret/a/b/c/d.txt",
     }  # fmt: skip
 
@@ -91,8 +95,10 @@ class TimeTest(unittest.TestCase):
     def test_no_shape_of_text_takes_more_than_its_length(self) -> None:
         # Each shape once at 20,000 and once at 80,000 signs: a quadratic step would cost sixteen times as much.
         parts = (
-            "<", "< ", "<a:", "</ ", "[ ", "<|a", "&", "&amp;", "\\", "\\u", '"', "'", '"\\', "{", '{"', '{"a":', '"name":"', "'a\\'", "[{", "data:", "data:a/", "data:;a",
-            "/", "/a", "/a/", "//a", " /a/b", "C:\\", "C:\\aa\\", "\\\\", "\\\\aa\\", "a:/", "aA1", "aA1 ", "aA1.", "é", "\u200b", "\u0301", "а", "🏴", "\x00", "%3", "<a ", "tool_", "<tool_use",
+            "<", "< ", "<a:", "</ ", "[ ", "<|a", "&", "&amp;", "\\", "\\u", '"', "'",
+            '"\\', "{", '{"', '{"a":', '"name":"', "'a\\'", "[{", "data:", "data:a/", "data:;a",
+            "/", "/a", "/a/", "//a", " /a/b", "C:\\", "C:\\aa\\", "\\\\", "\\\\aa\\", "a:/", "aA1",
+            "aA1 ", "aA1.", "é", "\u200b", "\u0301", "а", "🏴", "\x00", "%3", "<a ", "tool_", "<tool_use",
             '{"name":"a","arguments"', '"arguments":{"name":"x",', "/home/a/b/c/d/e:1 ", "/home/a/.cache/c/d/e ",
         )  # fmt: skip
         for part in parts:

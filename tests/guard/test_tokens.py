@@ -150,7 +150,9 @@ class ForgeryTest(unittest.TestCase):
             tokens.read_token(SECRET, signed("token", "c2t1", b'["a","peer",1,NaN]'), NOW)
 
     def test_refusals_do_not_repeat_the_text(self) -> None:
-        for read, text in ((tokens.read_token, token() + "x"), (tokens.read_token, token(ttl_s=-1)), (tokens.read_ticket, ticket(ttl_s=-1))):
+        for read, text in (
+            (tokens.read_token, token() + "x"), (tokens.read_token, token(ttl_s=-1)), (tokens.read_ticket, ticket(ttl_s=-1)),
+        ):  # fmt: skip
             with self.assertRaises(Unauthorized) as caught:
                 read(SECRET, text, NOW)
             self.assertNotIn(text[5:20], json.dumps(caught.exception.as_json()))
@@ -168,7 +170,9 @@ class ProofTest(unittest.TestCase):
         proof = tokens.prove(SECRET, NONCE, 7899, 42)
         self.assertRegex(proof, r"\A[0-9a-f]{64}\Z")
         self.assertTrue(tokens.check_proof(SECRET, NONCE, 7899, 42, proof))
-        for secret, nonce, port, pid in ((OTHER, NONCE, 7899, 42), (SECRET, NONCE[::-1], 7899, 42), (SECRET, NONCE, 7900, 42), (SECRET, NONCE, 7899, 43)):
+        for secret, nonce, port, pid in (
+            (OTHER, NONCE, 7899, 42), (SECRET, NONCE[::-1], 7899, 42), (SECRET, NONCE, 7900, 42), (SECRET, NONCE, 7899, 43),
+        ):  # fmt: skip
             self.assertFalse(tokens.check_proof(secret, nonce, port, pid, proof))
 
     def test_a_proof_of_any_kind_from_a_stranger_is_merely_false(self) -> None:

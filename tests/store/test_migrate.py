@@ -170,7 +170,10 @@ class Migrations(MigrateCase):
                 for script in scripts:
                     connection.executescript(script)
                 found = connection.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master").fetchall()
-            return sorted((kind, name, table, re.sub(r"\s*([(),])\s*", r"\1", " ".join(_without_comments(sql).split()))) for kind, name, table, sql in found)
+            return sorted(
+                (kind, name, table, re.sub(r"\s*([(),])\s*", r"\1", " ".join(_without_comments(sql).split())))
+                for kind, name, table, sql in found
+            )
 
         with open(SCHEMA, encoding="utf-8") as file:
             schema = file.read()

@@ -182,8 +182,13 @@ class Answers(ServerCase):
         self.assertEqual(read_reply(connection).headers["retry-after"], "3")
 
     def test_our_own_mistake_is_500_without_its_details_and_is_logged(self) -> None:
-        for mistake in (lambda _: 1 / 0, lambda _: Answer(200, {"a": float("nan")}), lambda _: Answer(200, {}, headers=(("Set-Cookie", "a"),)),
-                        lambda _: Answer(200, {}, headers=(("Access-Control-Allow-Origin", "*"),)), lambda _: Answer(200, {}, headers=(("A", "b\r\nC: d"),))):  # fmt: skip
+        for mistake in (
+            lambda _: 1 / 0,
+            lambda _: Answer(200, {"a": float("nan")}),
+            lambda _: Answer(200, {}, headers=(("Set-Cookie", "a"),)),
+            lambda _: Answer(200, {}, headers=(("Access-Control-Allow-Origin", "*"),)),
+            lambda _: Answer(200, {}, headers=(("A", "b\r\nC: d"),)),
+        ):
             self.start(mistake)
             with self.assertLogs("lattice.web.server", "ERROR") as logged:
                 reply = self.ask("GET", "/x?token=hidden")

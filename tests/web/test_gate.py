@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from tests.web.serving import ServerCase
 
-ROUTES = (("GET", "/health"), ("GET", "/"), ("GET", "/dashboard"), ("GET", "/nope"), ("POST", "/send"), ("OPTIONS", "/send"), ("HEAD", "/health"))
+ROUTES = (
+    ("GET", "/health"), ("GET", "/"), ("GET", "/dashboard"), ("GET", "/nope"),
+    ("POST", "/send"), ("OPTIONS", "/send"), ("HEAD", "/health"),
+)  # fmt: skip
 
 
 class Hosts(ServerCase):
@@ -99,7 +102,8 @@ class Bodies(ServerCase):
     def test_only_json_is_taken(self) -> None:
         self.start()
         for kind in (
-            "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json-evil", "application/jsonx",
+            "text/plain", "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x", "application/json-evil", "application/jsonx",
             "", "application/json; charset=latin-1", "application/json, text/plain", "text/json", "application/json; x=y",
         ):  # fmt: skip
             with self.subTest(kind):

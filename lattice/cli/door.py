@@ -48,6 +48,12 @@ class Door:
     def is_person(self) -> bool:
         return not self.who.peer
 
+    def here(self) -> str:
+        """The workspace that a session in the working directory would be in."""
+        from lattice.agent import git
+
+        return str(self.settings.workspace or git.workspace(self.settings.peer_dir or os.getcwd()))
+
     def call(self, method: str, path: str, body: dict[str, object] | None = None, timeout_s: float | None = None) -> dict[str, object]:
         """The broker's answer. A call of unknown outcome that has an idempotency key is made once more."""
         try:
@@ -97,10 +103,8 @@ class Door:
 
     def _enrol(self, known: Mapping[str, object]) -> None:
         peer, role = self.who.peer, self.who.role
-        from lattice.agent import git
-
         folder = self.settings.peer_dir or os.getcwd()
-        workspace = self.settings.workspace or git.workspace(folder)
+        workspace = self.here()
         life = str(known.get("process") or "") or names.new_key()
         body: dict[str, object] = {
             "id": peer, "role": role, "working_dir": folder, "workspace": workspace, "process": life, "named": True,

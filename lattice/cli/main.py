@@ -36,22 +36,33 @@ def main(argv: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _prepare_output()
     try:
-        return _run(words)
-    except Usage as problem:
-        return _fail(f"{problem}; c2-lattice help{' ' + words[0] if words and verbs.find(words[0]) else ''}", WRONG_LINE)
-    except settings.BadSetting as problem:
-        return _fail(str(problem), WRONG_LINE)
-    except Refusal as problem:
-        hint = "start it: c2-lattice start, or python launch.py" if problem.code == "unreachable" else problem.hint
-        return _fail(problem.message + (f" ({hint})" if hint else ""), _status(problem))
+        return _outcome(words)
     except BrokenPipeError:
         # Whoever read us has gone; nothing can be written any more, not even at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return REFUSED
-    except OSError as problem:
-        return _fail(f"{problem.filename}: {problem.strerror}" if problem.filename else str(problem), REFUSED)
     except KeyboardInterrupt:
         return 130
+
+
+def _outcome(words: list[str]) -> int:
+    """Run the line; what is expected to fail is said, and told by the status."""
+    try:
+        return _run(words)
+    except Usage as problem:
+        return _fail(f"{problem}; c2-lattice help{' ' + words[0] if words and verbs.find(words[0]) else ''}", WRONG_LINE)
+    except settings.BadSetting as problem:
+        typed = str(problem).replace("C2_LATTICE_PORT=", "--port ") if any(word.startswith("--port") for word in words) else str(problem)
+        return _fail(typed, WRONG_LINE)
+    except Refusal as problem:
+        if "--json" in words:  # a refusal is an answer too
+            print(json.dumps(problem.as_json(), ensure_ascii=False, indent=1), flush=True)
+        hint = "start it: c2-lattice start, or python launch.py" if problem.code == "unreachable" else problem.hint
+        return _fail(problem.message + (f" ({hint})" if hint else ""), _status(problem))
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        return _fail(f"{problem.filename}: {problem.strerror}" if problem.filename else str(problem), REFUSED)
 
 
 def _run(words: list[str]) -> int:
@@ -90,9 +101,15 @@ def _do(door: Door, operation, values: dict[str, object], as_json: bool) -> int:
         return inbox.take(door, as_json)
     if operation.name == "events":
         values = {**values, "follow": False}  # a feed that goes on is for programs; the log so far is for people
-    call = verbs.call_of(operation, values, base=door.settings.peer_dir or os.getcwd(), tmux=door.environ.get("TMUX", ""))
+    placed = verbs.placed(operation, values, door.here) if door.is_person else values
+    call = verbs.call_of(operation, placed, base=door.settings.peer_dir or os.getcwd(), tmux=door.environ.get("TMUX", ""))
     answer = door.call(call.method, call.path, call.body)
-    print(json.dumps(answer, ensure_ascii=False, indent=1) if as_json else show.said(operation.name, answer, door.who.peer), flush=True)
+    if as_json:
+        print(json.dumps(answer, ensure_ascii=False, indent=1), flush=True)
+        return DONE
+    if placed is not values and "workspace" not in answer:
+        answer = {**answer, "workspace": placed["workspace"]}  # it is not asked for, so it is said
+    print(show.said(operation.name, answer, door.who.peer), flush=True)
     return DONE
 
 
@@ -107,6 +124,8 @@ def _own(word: str, rest: list[str]) -> int:
         from lattice.cli import wait
 
         return wait.main(rest)
+    if "--help" in rest or "-h" in rest:
+        return _help([word])
     from lattice.cli import launch
 
     return launch.main({"page": [], "start": ["--no-browser"], "status": ["--status"], "stop": ["--stop"]}[word] + rest)

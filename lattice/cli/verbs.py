@@ -23,7 +23,7 @@ from lattice.web.client import query, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from lattice.contract.params import Param
 
@@ -51,6 +51,9 @@ ORDER = {
     "state": ("seq",),
     "release_held": ("message_id", "verdict"),
 }
+
+# What the person makes with these belongs to the workspace it stands in: in none, no session would see it.
+PLACED = ("create_task", "create_run", "set_memory", "seat")
 
 SHORT = {
     "peers": ("list_peers", None, {}),
@@ -141,6 +144,13 @@ def parse(verb: Verb, words: list[str]) -> dict[str, object]:
     return _checked(verb.operation, known, given)
 
 
+def placed(operation, values: Mapping[str, object], here: Callable[[], str]) -> Mapping[str, object]:  # type: ignore[no-untyped-def]
+    """The person's values with the workspace `here()` where one is needed and none is named; else the same values."""
+    if operation.name not in PLACED or values.get("workspace") is not None or (operation.name == "seat" and values.get("peer_id")):
+        return values
+    return {**values, "workspace": here()}
+
+
 def call_of(operation, values: Mapping[str, object], *, base: str = "", tmux: str = "") -> Call:  # type: ignore[no-untyped-def]
     """The request that carries the values. A write gets a fresh idempotency key; paths get their base, a spawn our TMUX."""
     sent: dict[str, object] = _without_gaps(values)  # type: ignore[assignment]
@@ -173,6 +183,8 @@ def usage(verb: Verb) -> str:
         if param.kind == "list":
             kind = " @FILE" if param.of == "object" else " A,B,..."
         said = [param.doc] if param.doc else []
+        if name == "workspace" and verb.operation.name in PLACED:
+            said = ["for the person; unset: that of the folder you are in"]
         if name in verb.given:
             said.append(f"unset: {verb.given[name]}")
         elif param.default not in (None, "", False):

@@ -153,6 +153,12 @@ class Ending(WithBroker):
         done = self.c2("peers", C2_LATTICE_SECRET="short")
         self.assertEqual((done.returncode, done.stderr.count("\n")), (4, 1))
 
+    def test_with_json_a_refusal_is_json_too(self) -> None:
+        self.broker.answers["/send"] = NotFound("no such peer", hint="peers")
+        done = self.c2("send", "x", "y", "--json")
+        self.assertEqual((done.returncode, done.stderr), (1, "c2-lattice: no such peer (peers)\n"))
+        self.assertEqual(json.loads(done.stdout), {"error": "no such peer", "code": "not_found", "retryable": False, "hint": "peers"})
+
     def test_json_is_the_brokers_answer_and_nothing_else(self) -> None:
         self.broker.answers["/peers"] = {"peers": [{"id": "é\x1b"}]}
         self.assertEqual(json.loads(self.c2("peers", "--json").stdout), {"peers": [{"id": "é\x1b"}]})

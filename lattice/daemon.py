@@ -26,6 +26,7 @@ START_S = 10.0
 WAIT_S = 40.0  # for another process that is starting it, with 200 more on two cores
 STOP_S = 5.0
 MAX_LOG = 5 * 1024 * 1024
+_BROKER_SAYS = "c2-lattice broker: "  # what its reasons not to start begin with
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # What belongs to the session that happens to start the broker, and not to a program for all sessions.
 _OF_A_SESSION = (
@@ -103,15 +104,17 @@ def _start_alone(settings: settings_of.Settings, secret: bytes) -> int:
     ended: int | None = None
     give_up = time.monotonic() + START_S
     port = find(settings)
-    there = probe(port, secret)
+    there = look(port, secret)
     if there == "ours":
         return port
+    if there == "silent":
+        raise silent(settings.home, port)
     if there == "foreign":
         raise Unavailable(
             f"port {port} is used by another program, which is not our broker",
             code="foreign_program", hint="end that program, or choose another port: C2_LATTICE_PORT=N", port=port,
         )  # fmt: skip
-    broker = _spawn(settings, port)
+    broker, log_from = _spawn(settings, port)
     pause_s = 0.02
     while time.monotonic() < give_up:
         ended = broker.poll()
@@ -127,11 +130,25 @@ def _start_alone(settings: settings_of.Settings, secret: bytes) -> int:
     other = find(settings)
     if other != port and probe(other, secret) == "ours":
         return other
+    log = os.path.join(settings.home, "broker.log")
+    why = _last_words(log, log_from)
+    how = (f": {why}" if why else f" (it ended with {ended})") if ended is not None else f" within {START_S:g} s"
     raise Unavailable(
-        f"the broker did not start on port {port}" + (f" (it ended with {ended})" if ended is not None else " in time"),
+        f"the broker did not start on port {port}{how}",
         code="unreachable" if ended is not None and ended < 0 else "no_broker",  # killed: it may well come up the next time
-        hint=f"{os.path.join(settings.home, 'broker.log')} says why; or run: python broker.py",
-    )  # fmt: skip
+        hint="" if why and ended is not None else f"look into {log}",
+    )
+
+
+def silent(home: str, port: int) -> Unavailable:
+    """What is said of a port that takes connections and does not answer: a broker that hangs, as far as we can know."""
+    pids = [card["pid"] for card in settings_of.running_brokers(home) if card.get("port") == port]
+    if pids:
+        whose = f"our broker there was process {pids[0]}: stopped, or very busy"
+        remedy = f"wait; or see whether it is that (ps {pids[0]}) and end it: kill -9 {pids[0]}"
+    else:
+        whose, remedy = "no broker of this state directory is known to be there", "end that program, or choose another port: C2_LATTICE_PORT=N"
+    return Unavailable(f"port {port} takes connections and does not answer; {whose}", code="no_broker", hint=remedy, port=port)
 
 
 def stop(port: int, secret: bytes, timeout_s: float = STOP_S) -> bool:
@@ -161,8 +178,11 @@ def stop(port: int, secret: bytes, timeout_s: float = STOP_S) -> bool:
     raise Unavailable(f"the broker on port {port} did not stop within {timeout_s:g} s", code="timeout")
 
 
-def _spawn(settings: settings_of.Settings, port: int) -> subprocess.Popen[bytes]:
-    """Start the broker as a process of its own: it outlives us, holds none of our handles, and shares no terminal."""
+def _spawn(settings: settings_of.Settings, port: int) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the broker as a process of its own: it outlives us, holds none of our handles, and shares no terminal.
+
+    The second is where in broker.log its own words begin.
+    """
     import signal
     import subprocess
 
@@ -178,9 +198,11 @@ def _spawn(settings: settings_of.Settings, port: int) -> subprocess.Popen[bytes]
         # A child inherits the mask of the thread that makes it, and a broker must hear its signals.
         blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        return subprocess.Popen(
+        log_from = os.fstat(log).st_size
+        broker = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, close_fds=True, cwd=settings.home, env=environ, **detached
         )
+        return broker, log_from
     finally:
         if blocked is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -191,6 +213,18 @@ def _reap(broker: subprocess.Popen[bytes]) -> None:
     """Wait for the broker's end on a thread: it must not stay a zombie while we live, nor end with us."""
     if broker.poll() is None:
         threading.Thread(target=broker.wait, name="reap", daemon=True).start()
+
+
+def _last_words(path: str, log_from: int) -> str:
+    """What a broker that did not start said last, in one line; "" when it said nothing."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(log_from)
+            lines = file.read(64_000).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    said = [line for line in lines if line.startswith(_BROKER_SAYS)] or [line for line in lines if line.strip()]
+    return said[-1].removeprefix(_BROKER_SAYS).strip() if said else ""
 
 
 def _open_log(path: str) -> int:

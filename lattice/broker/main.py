@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 import time
@@ -48,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
             return _fail(
                 TAKEN, f"another broker has {config.db} open; use that one (launch.py --status), or name another file with C2_LATTICE_DB"
             )
+    except FileNotFoundError:
+        return _fail(NO_PERMISSION, f"{os.path.dirname(config.db)} is no folder; make it, or name another file with C2_LATTICE_DB")
     except OSError as problem:
         return _fail(NO_PERMISSION, f"{sole.path}: {problem.strerror}")
     sole.write(f"{os.getpid()}\n")
@@ -83,6 +86,12 @@ def _serve(config: settings.Settings, secret: bytes) -> int:
     except migrate.CannotOpen as problem:
         server.stop(0.0)
         return _fail(problem.exit_status, str(problem))
+    except (sqlite3.Error, OSError) as problem:
+        server.stop(0.0)
+        log.exception("%s cannot be opened", config.db)
+        full = getattr(problem, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(problem, "errno", 0) == errno.ENOSPC
+        remedy = "the disk is full; free some space, then start again" if full else f"{problem}; is its disk in order?"
+        return _fail(IO_FAILED, f"{config.db} cannot be opened: {remedy}")
     late.append(broker)
     broker.wake_key, broker.authenticated = server.wake, server.authenticated
     bell.answer_signals()

@@ -113,6 +113,8 @@ def _broker(chosen) -> list[Finding]:  # type: ignore[no-untyped-def]
         return [Finding("note", f"{line}; launch.py starts it, and so does the first session")]
     if there == "foreign":
         return [Finding("WRONG", f"{line}; end it, or choose another: C2_LATTICE_PORT")]
+    if there == "silent":
+        return [Finding("WRONG", line)]
     said = status.health(port)
     found = [Finding("note" if "this checkout" in line else "WRONG" if said.get("writable") is False else "ok", line)]
     cards = [card for card in settings.running_brokers(chosen.home) if card.get("port") == port]

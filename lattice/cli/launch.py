@@ -33,14 +33,15 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(asked, settings.read(environ), environ)
     except settings.BadSetting as problem:
-        return install.fail(str(problem), 2)
+        typed = str(problem).replace("C2_LATTICE_PORT=", "--port ") if asked.port is not None else str(problem)
+        return install.fail(typed, 2)
     except SecretError as problem:
         return install.fail(str(problem), 4)
     except Refusal as problem:
         no_broker = isinstance(problem, Unavailable) and problem.code == "unreachable"
         return install.fail(problem.message + (f" ({problem.hint})" if problem.hint else ""), 3 if no_broker else 1)
     except OSError as problem:
-        return install.fail(f"{problem.filename}: {problem.strerror}" if problem.filename else str(problem), 1)
+        return install.fail(install.in_words(problem), 1)
     except KeyboardInterrupt:
         return 130
 
@@ -55,7 +56,12 @@ def _run(asked: argparse.Namespace, chosen, environ: Mapping[str, str]) -> int: 
     if asked.architect is not None:
         return _seat(chosen, environ, asked.architect)
     if asked.stop or asked.restart or asked.fresh:
-        _stop(chosen)
+        names_database = bool(environ.get("C2_LATTICE_DB", "").strip())
+        stopped = _stop(chosen, only_database=asked.fresh or names_database)
+        if stopped and not chosen.port:
+            # The one that comes is to be where the one that went was: its sessions look for it there.
+            port, database = stopped[0]
+            chosen = chosen._replace(port=port, db=chosen.db if asked.fresh or names_database else database)
     if asked.stop:
         return 0
     if asked.fresh:
@@ -97,7 +103,7 @@ def _offer_registration(chosen, environ: Mapping[str, str]) -> None:  # type: ig
         if adapter.find().entry is not None or adapter.find().problem:
             continue
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            print("        to register it: python install.py")
+            print(f"        to register it: {install.own_script('install.py')}")
             continue
         try:
             answer = input("        register it now? [Y/n] ").strip().lower()
@@ -107,25 +113,33 @@ def _offer_registration(chosen, environ: Mapping[str, str]) -> None:  # type: ig
             try:
                 for sentence in install.register(environ, chosen.home):
                     print(f"        {sentence}")
+                print(f"        its hooks and the {NAME} command: {install.own_script('install.py')}")
             except Refused as problem:
                 print(f"        {problem}")
 
 
-def _stop(chosen) -> None:  # type: ignore[no-untyped-def]
-    """Stop the broker of the port, and whichever other one of ours serves the database."""
+def _stop(chosen, *, only_database: bool) -> list[tuple[int, str]]:  # type: ignore[no-untyped-def]
+    """Stop the broker of the port, and whichever other one of ours serves the database: (port, database) of each.
+
+    Where no port was named, `only_database` spares one that serves another database.
+    """
     there, port, secret = status.look(chosen)
-    ports = [port] if there == "ours" else []
-    if secret:
-        cards = [card for card in settings.running_brokers(chosen.home) if card.get("database") == chosen.db and not chosen.port]
-        ports += [int(str(card["port"])) for card in cards if card["port"] != port]
-    stopped = [one for one in ports if daemon.stop(one, secret)]
+    if there == "silent":
+        raise daemon.silent(chosen.home, port)
+    cards = settings.running_brokers(chosen.home) if secret else []
+    served = {int(str(card["port"])): str(card.get("database") or chosen.db) for card in cards}
+    ports = [port] if there == "ours" and (chosen.port or not only_database or served.get(port, chosen.db) == chosen.db) else []
+    if not chosen.port:
+        ports += [one for one, database in served.items() if database == chosen.db and one not in ports]
+    stopped = [(one, served.get(one, chosen.db)) for one in ports if daemon.stop(one, secret)]
     sign_in.forget(chosen.home)
-    for one in stopped:
+    for one, _ in stopped:
         print(f"broker: stopped (127.0.0.1:{one})", flush=True)
     if there == "foreign":
         print(f"broker: port {port} is used by another program, which is not ours; it was left alone")
     elif not stopped:
-        print("broker: none was running")
+        print("broker: none was running" + (f" with {chosen.db}" if only_database else ""))
+    return stopped
 
 
 def _set_aside(chosen) -> None:  # type: ignore[no-untyped-def]
@@ -191,15 +205,19 @@ def _status(chosen, environ: Mapping[str, str]) -> int:  # type: ignore[no-untyp
 def _seat(chosen, environ: Mapping[str, str], peer: str) -> int:  # type: ignore[no-untyped-def]
     there, port, _ = status.look(chosen)
     if there != "ours":
-        return install.fail(f"the broker is {status.broker_line(chosen)}", 3)
+        return install.fail(f"no broker to ask: {status.broker_line(chosen)}", 3)
+    from lattice.cli import show
+
     door = Door(chosen, environ, port, as_person=True)
     try:
         from lattice.names import new_key
 
-        door.call("POST", "/seat", {"peer_id": peer, "idempotency_key": new_key()})
+        where = {} if peer else {"workspace": door.here()}
+        answer = door.call("POST", "/seat", {"peer_id": peer, **where, "idempotency_key": new_key()})
     finally:
         door.close()
-    print(f"{peer} has the architect's seat of its workspace" if peer else "the architect's seat is empty")
+    workspace = show.cell(answer.get("workspace"))
+    print(f"{peer} has the architect's seat of {workspace}" if peer else f"the architect's seat of {workspace} is empty")
     return 0
 
 

@@ -12,14 +12,14 @@ from lattice.web.client import Client
 
 
 def look(chosen) -> tuple[str, int, bytes]:  # type: ignore[no-untyped-def]
-    """(ours, none or foreign; the port; the secret). SecretError when there is one that cannot be used."""
+    """(ours, none, foreign or silent; the port; the secret). SecretError when there is one that cannot be used."""
     if not chosen.secret and not os.path.lexists(os.path.join(chosen.home, "secret")):
         # Without a secret there can be no broker of ours; whatever answers on the port is foreign.
         port = chosen.port or DEFAULT_PORT
         return daemon.probe(port, b"\0" * 32), port, b""
     secret = load_secret(chosen.home, chosen.secret)
     port = daemon.find(chosen)
-    return daemon.probe(port, secret), port, secret
+    return daemon.look(port, secret), port, secret
 
 
 def health(port: int) -> dict[str, object]:
@@ -43,6 +43,9 @@ def broker_line(chosen) -> str:  # type: ignore[no-untyped-def]
         return f"not running (port {port})"
     if there == "foreign":
         return f"port {port} is used by another program, which is not our broker"
+    if there == "silent":
+        problem = daemon.silent(chosen.home, port)
+        return f"{problem.message}; {problem.hint}"
     said = health(port)
     version = str(said.get("version") or "")
     line = f"running on http://127.0.0.1:{port}/dashboard, version {version}, process {said.get('pid')}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import select
+import shlex
+import signal
 import stat
 import subprocess
 import sys
@@ -64,7 +66,7 @@ class Launching(House):
         said = self.good(self.launch("--no-browser"))
         self.assertIn(f"broker: started on 127.0.0.1:{self.port}", said)
         self.assertIn("Claude Code: not registered", said)
-        self.assertIn("python install.py", said)
+        self.assertIn(f"to register it: {shlex.join([sys.executable, os.path.join(TOP, 'install.py')])}\n", said)
         self.assertIn("broker: found on", self.good(self.launch("--no-browser")))
         self.assertIn("running on", self.good(self.launch("--status")))
         first = self.pid()
@@ -197,6 +199,64 @@ class Launching(House):
             process.kill()
             process.wait(10)
         self.assertEqual(self.run_script("install.py", "--status").returncode, 0)
+
+    def test_a_broker_that_does_not_start_says_why_in_its_own_words(self) -> None:
+        database = os.path.join(self.folder, ".c2-lattice.db")
+        with open(database, "wb") as file:
+            file.write(b"no database at all\n" * 100)
+        said = self.refused(self.launch("--no-browser"), 1)
+        self.assertIn(f"{database} is damaged: it is not a SQLite database; nothing was changed", said)
+        said = self.refused(self.launch("--no-browser", "--db", os.path.join(self.folder, "none", "x.db")), 1)
+        self.assertIn(f"{os.path.join(self.folder, 'none')} is no folder; make it", said)
+        self.good(self.launch("--fresh", "--no-browser"))
+        said = self.refused(self.launch("--no-browser", "--port", str(free_port())), 1)
+        self.assertIn(f"another broker has {database} open", said)
+
+    def test_a_restart_is_where_the_old_one_was_and_a_fresh_start_spares_other_databases(self) -> None:
+        self.environ.pop("C2_LATTICE_PORT")
+        other, mine = os.path.join(self.folder, "other.db"), os.path.join(self.folder, ".c2-lattice.db")
+        self.good(self.launch("--no-browser", "--port", str(self.port), "--db", other))
+        self.addCleanup(self.launch, "--stop", "--port", str(self.port))
+        self.good(self.launch("--restart", "--no-browser"))
+        self.assertEqual([(card["port"], card["database"]) for card in settings.running_brokers(self.home)], [(self.port, other)])
+        before, second = self.pid(), free_port()
+        self.good(self.launch("--no-browser", "--port", str(second), "--db", mine))
+        self.addCleanup(self.launch, "--stop", "--port", str(second))
+        said = self.good(self.launch("--restart", "--no-browser"))
+        self.assertIn(f"broker: started on 127.0.0.1:{second}", said)
+        said = self.good(self.launch("--fresh", "--no-browser"))
+        self.assertIn(f"broker: started on 127.0.0.1:{second}", said)
+        self.assertEqual(self.pid(), before)
+
+    @unittest.skipIf(os.name == "nt", "signals of POSIX")
+    def test_a_frozen_broker_is_not_called_a_stranger(self) -> None:
+        self.good(self.launch("--no-browser"))
+        pid = int(str(self.pid()))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            self.assertIn(f"kill -9 {pid}", self.good(self.launch("--status"), 3))
+            for words in ((), ("--stop",)):
+                said = self.refused(self.launch("--no-browser", *words), 1)
+                self.assertIn(f"our broker there was process {pid}: stopped, or very busy", said)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def test_a_seat_is_emptied_in_the_workspace_where_one_stands(self) -> None:
+        self.good(self.launch("--no-browser"))
+        self.good(self.c2("summary", "here", PEER_ID="carl"))
+        self.good(self.launch("--architect", "carl"))
+        self.assertEqual(self.good(self.launch("--architect", "")), f"the architect's seat of {self.folder} is empty\n")
+        self.assertIn("role: worker", self.good(self.c2("get-peer", "carl")))
+
+    def test_what_the_person_adds_is_seen_by_the_sessions_of_that_folder(self) -> None:
+        self.good(self.launch("--no-browser"))
+        self.assertIn(f"workspace: {self.folder}\n", self.good(self.c2("add", "of the person")))
+        self.assertIn(f"workspace: {self.folder}\n", self.good(self.c2("remember", "key", "value")))
+        self.good(self.c2("add", "elsewhere", "--workspace", "w"))
+        said = self.good(self.c2("tasks", PEER_ID="carl"))
+        self.assertIn("of the person", said)
+        self.assertNotIn("elsewhere", said)
+        self.assertIn("value", self.good(self.c2("recall", "key", PEER_ID="carl")))
 
     def test_a_session_finds_a_broker_on_another_port_and_database(self) -> None:
         self.environ.pop("C2_LATTICE_PORT")

@@ -1,0 +1,38 @@
+"""The broker as a program that cannot start: one sentence that says why, last, and its own exit status."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import tempfile
+import unittest
+
+from tests.running import PYTHON, TOP, environment, free_port
+
+
+class NotStarting(unittest.TestCase):
+    def setUp(self) -> None:
+        self.home = self.enterContext(tempfile.TemporaryDirectory())
+
+    def run_broker(self, database: str, before: str = "") -> subprocess.CompletedProcess[str]:
+        line = [*PYTHON, os.path.join(TOP, "broker.py"), "--port", str(free_port()), "--db", database]
+        argv = ["/bin/sh", "-c", f"{before}exec {shlex.join(line)}"] if before else line
+        return subprocess.run(argv, env=environment(self.home), capture_output=True, text=True, timeout=30, check=False)
+
+    def test_a_folder_that_is_not_there(self) -> None:
+        done = self.run_broker(os.path.join(self.home, "none", "x.db"))
+        self.assertEqual(done.returncode, 77)
+        self.assertIn(f"c2-lattice broker: {os.path.join(self.home, 'none')} is no folder; make it", done.stderr.splitlines()[-1])
+
+    @unittest.skipIf(os.name == "nt", "a limit on what a process may write, of POSIX shells")
+    def test_a_database_that_cannot_be_written_down(self) -> None:
+        database = os.path.join(self.home, "x.db")
+        done = self.run_broker(database, before="ulimit -f 64; ")
+        self.assertEqual(done.returncode, 74, done.stderr)
+        self.assertIn(f"c2-lattice broker: {database} cannot be opened: ", done.stderr.splitlines()[-1])
+        self.assertEqual(self.run_broker(database, before="ulimit -f 64; ").returncode, 74)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from lattice import VERSION, settings
 from lattice.cli import bin_command, git_hook, status
@@ -30,7 +31,9 @@ def main(argv: list[str] | None = None) -> int:
     except Refused as problem:
         return fail(str(problem), 1)
     except OSError as problem:
-        return fail(f"{problem.filename}: {problem.strerror}" if problem.filename else str(problem), 1)
+        return fail(in_words(problem), 1)
+    except KeyboardInterrupt:
+        return fail("interrupted; what was begun is finished by running install.py again, and undone by --uninstall", 130)
 
 
 def _run(asked: argparse.Namespace, chosen, environ: Mapping[str, str]) -> int:  # type: ignore[no-untyped-def]
@@ -84,23 +87,46 @@ def fail(sentence: str, code: int) -> int:
     return code
 
 
+def in_words(problem: OSError) -> str:
+    """What the system said, with the file where it names one."""
+    said = problem.strerror or str(problem)
+    return f"{problem.filename}: {said}" if problem.filename else said
+
+
+def as_typed(*words: str) -> str:
+    """Words as a line that a shell of this platform reads as these words."""
+    if os.name == "nt":
+        import subprocess
+
+        return subprocess.list2cmdline(words)
+    return shlex.join(words)
+
+
+def own_script(name: str, *options: str) -> str:
+    """The line that runs a script of this checkout, from whatever folder."""
+    return as_typed(sys.executable, os.path.join(_top(), name), *options)
+
+
 def _install(home: str, environ: Mapping[str, str], project: str, asked: argparse.Namespace) -> int:
     dry_run = asked.dry_run
     if not dry_run:
         settings.make_home(home)
-    said = register(environ, home, project, dry_run)
+    steps: list[Callable[[], list[str]]] = [lambda: register(environ, home, project, dry_run)]
     if not project:
         if asked.no_hooks:
-            said += drop_hooks(environ, home, dry_run=dry_run)
+            steps.append(lambda: drop_hooks(environ, home, dry_run=dry_run))
         else:
-            said += put_hooks(environ, home, rewake=asked.rewake, dry_run=dry_run)
-        said += bin_command.install(environ, home, dry_run=dry_run) or [f"the command {bin_command.find(environ).path} is there already"]
+            steps.append(lambda: put_hooks(environ, home, rewake=asked.rewake, dry_run=dry_run))
+        there = f"the command {bin_command.find(environ).path} is there already"
+        steps.append(lambda: bin_command.install(environ, home, dry_run=dry_run) or [there])
+    said, problems = _each(steps)
     if dry_run:
         print("would:")
     _say(said, "  " if dry_run else "")
+    if problems:
+        return _fail_all(problems)
     if not dry_run:
-        launch = os.path.join(_top(), "launch.py")
-        print(f"\nNext: {sys.executable} {launch}\n  starts the broker and opens the page. Then start Claude Code in a project: claude")
+        print(f"\nNext: {own_script('launch.py')}\n  starts the broker and opens the page. Then start Claude Code in a project: claude")
         print("  Sessions that run already get the tools when they are started anew.")
         if project:
             print(f"Claude Code asks once whether it may use {os.path.join(project, '.mcp.json')}.")
@@ -109,6 +135,29 @@ def _install(home: str, environ: Mapping[str, str], project: str, asked: argpars
 
 
 def _uninstall(home: str, environ: Mapping[str, str], project: str, dry_run: bool) -> int:
+    steps: list[Callable[[], list[str]]] = [lambda: _unregister(environ, home, project, dry_run)]
+    if not project:
+        steps.append(lambda: drop_hooks(environ, home, dry_run=dry_run))
+        steps.append(lambda: bin_command.uninstall(environ, home, dry_run=dry_run))
+    said, problems = _each(steps)
+    if dry_run:
+        print("would:" if said else "nothing to do")
+        _say(said, "  ")
+        return _fail_all(problems) if problems else 0
+    _say(said or ([] if problems else ["nothing was installed"]), "")
+    if problems:
+        return _fail_all(problems)
+    for folder in (os.path.join(home, "backups"), home):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            continue  # something is in it: secret, tickets, backups of data are not the installation's to remove
+    if os.path.isdir(home):
+        print(f"your data stays in {home}; a broker that runs goes on until: {own_script('launch.py', '--stop')}")
+    return 0
+
+
+def _unregister(environ: Mapping[str, str], home: str, project: str, dry_run: bool) -> list[str]:
     said = []
     for adapter in adapters(environ, home, all_of_them=True):
         done = adapter.uninstall(_entry(), project=project, dry_run=dry_run)
@@ -117,22 +166,27 @@ def _uninstall(home: str, environ: Mapping[str, str], project: str, dry_run: boo
         if found.entry is not None and not dry_run:
             where = " ".join(found.entry.args) or found.entry.command
             said.append(f"{adapter.title}: {NAME} in {found.file} points to {where}: not ours, left alone")
-    if not project:
-        said += drop_hooks(environ, home, dry_run=dry_run)
-        said += bin_command.uninstall(environ, home, dry_run=dry_run)
-    if dry_run:
-        print("would:" if said else "nothing to do")
-        _say(said, "  ")
-        return 0
-    _say(said or ["nothing was installed"], "")
-    for folder in (os.path.join(home, "backups"), home):
+    return said
+
+
+def _each(steps: list[Callable[[], list[str]]]) -> tuple[list[str], list[str]]:
+    """Every step, though one before it could not be done: (what was done, what could not), in sentences."""
+    said: list[str] = []
+    problems: list[str] = []
+    for step in steps:
         try:
-            os.rmdir(folder)
-        except OSError:
-            continue  # something is in it: secret, tickets, backups of data are not the installation's to remove
-    if os.path.isdir(home):
-        print(f"your data stays in {home}; a running broker goes on ({NAME} stop, or launch.py --stop)")
-    return 0
+            said += step()
+        except Refused as problem:
+            problems.append(str(problem))
+        except OSError as problem:
+            problems.append(in_words(problem))
+    return said, list(dict.fromkeys(problems))
+
+
+def _fail_all(problems: list[str]) -> int:
+    for problem in problems:
+        fail(f"{problem}. Mend that, then run the same line again", 1)
+    return 1
 
 
 def _status(chosen, environ: Mapping[str, str], project: str) -> int:  # type: ignore[no-untyped-def]
@@ -189,7 +243,7 @@ def _plugin(asked: argparse.Namespace) -> int:
         return 0
     _say(claude_plugin.write(folder, rewake=asked.rewake, dry_run=asked.dry_run) or ["nothing to do"], "")
     if not asked.dry_run:
-        print(f"\nTry it: claude --plugin-dir {folder}")
+        print(f"\nTry it: {as_typed('claude', '--plugin-dir', folder)}")
         print("  Use either the plugin or what install.py puts into your settings: with both, each hook runs twice.")
     return 0
 

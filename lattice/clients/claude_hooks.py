@@ -180,6 +180,8 @@ class HooksFile:
             if before is not None or known.get("made_file"):
                 self._replace(before)
                 said = [f"{self.path} is again as it was before the installation"]
+                if before is None:
+                    said = [f"removed {self.path}, which the installation had made"]
                 if known.get("backup"):
                     os.unlink(str(known["backup"]))
                 return self._forget(known, said)

@@ -167,8 +167,10 @@ def write(path: str, text: str, new_mode: int = 0o600) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, mode)
         os.replace(temporary, real)
-    except BaseException:
+    except BaseException as problem:
         os.unlink(temporary)
+        if isinstance(problem, OSError):
+            problem.filename = path  # a full disk names none, and nobody knows the temporary one
         raise
     sync_folder(folder)
 

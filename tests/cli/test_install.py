@@ -144,9 +144,12 @@ class WithHooks(House):
         os.makedirs(os.path.dirname(self.settings))
         with open(self.settings, "w", encoding="utf-8") as file:
             file.write("{ // mine\n}")
-        for words in ((), ("--uninstall",)):
+        for words, done_anyway in (((), "wrote the command"), (("--uninstall",), "removed the command")):
             done = self.run_script("install.py", *words)
             self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1))
+            self.assertIn("Mend that", done.stderr)
+            self.assertIn(done_anyway, done.stdout)
+        self.assertEqual(self.run_script("install.py", "--status").returncode, 1)
         self.assertIn("not valid JSON", self.run_script("install.py", "--status").stdout)
         with open(self.settings, encoding="utf-8") as file:
             self.assertEqual(file.read(), "{ // mine\n}")

@@ -16,10 +16,8 @@ PERSON = "command-center"
 BROADCAST = "broadcast"
 ARCHITECT_ADDRESS = "@architect"
 RESERVED = frozenset((PERSON, BROADCAST, "system", "human", "broker", "viewer"))  # the last two are names in the log and on notices
-ROLES = ("architect", "worker")
 
 MAX_ID = 64
-MAX_KEY = 256
 MAX_PATH = 1024
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")

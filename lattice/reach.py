@@ -19,7 +19,6 @@ import re
 from lattice import names
 from lattice.errors import BadRequest
 
-KINDS = ("file", "dir", "glob")
 MAX_SEGMENTS = 32  # of a glob after its first sign
 _SIGNS = re.compile(r"[*?\[]")
 

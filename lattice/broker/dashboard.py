@@ -537,7 +537,7 @@ def _log(view: _View) -> list[Json]:
             "subject": _json_list(row["subject"]),
             "run_id": row["run_id"],
             "workspace": row["workspace"],
-            "detail": _gist(row["kind"], row["data"]),
+            "detail": _gist(row["data"]),
         }
         for row in rows
     ]
@@ -546,7 +546,7 @@ def _log(view: _View) -> list[Json]:
 _GIST = ("title", "name", "status", "state", "address", "category", "assigned_to", "version", "verdict", "reason", "summary")
 
 
-def _gist(kind: str, text: str | None) -> str:
+def _gist(text: str | None) -> str:
     """The few columns of an event that a reader of the log wants to see; "" where there are none."""
     if text is None:
         return ""

@@ -537,7 +537,7 @@ def list_tasks(tx: Tx, call: Call) -> dict[str, Any]:
     return tasks.list_some(tx, workspace=call.workspace, **values)
 
 
-def _visible_run(tx: Tx, call: Call, answer: dict[str, Any]) -> dict[str, Any]:
+def _visible_run(call: Call, answer: dict[str, Any]) -> dict[str, Any]:
     if not call.caller.sees_all and answer["run"]["workspace"] != call.caller.workspace:
         raise NotFound(f"run '{answer['run']['id']}' not found", hint="it is of another workspace; the person sees all")
     return answer
@@ -638,10 +638,10 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "log": lambda tx, call: {"logs": events.log(tx, last=call.values["last"], workspace=call.workspace)},
     "create_run": plain(runs.create),
     "list_runs": lambda tx, call: runs.list_all(tx, status=call.values["status"], workspace=call.workspace),
-    "get_run": lambda tx, call: _visible_run(tx, call, runs.get(tx, call.values["run_id"])),
-    "run_summary": lambda tx, call: _visible_run(tx, call, runs.summary(tx, call.values["run_id"])),
-    "resume_run": lambda tx, call: _visible_run(tx, call, runs.resume(tx, call.caller, run_id=call.values["run_id"])),
-    "export_run": lambda tx, call: _visible_run(tx, call, runs.export(tx, call.values["run_id"])),
+    "get_run": lambda tx, call: _visible_run(call, runs.get(tx, call.values["run_id"])),
+    "run_summary": lambda tx, call: _visible_run(call, runs.summary(tx, call.values["run_id"])),
+    "resume_run": lambda tx, call: _visible_run(call, runs.resume(tx, call.caller, run_id=call.values["run_id"])),
+    "export_run": lambda tx, call: _visible_run(call, runs.export(tx, call.values["run_id"])),
 }
 # What looks at the machine, done before the write: the writer must not wait for a slow disk or a lost share.
 PREPARE: dict[str, Callable[[Call], dict[str, Any]]] = {

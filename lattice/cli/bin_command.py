@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -90,10 +89,6 @@ def uninstall(environ: Mapping[str, str], home: str, *, dry_run: bool = False, w
             break  # somebody else uses it by now
     record.forget(home, command.path)
     return [f"removed the command {command.path}"]
-
-
-def found_on_path(environ: Mapping[str, str]) -> str:
-    return shutil.which("c2-lattice", path=environ.get("PATH") or os.defpath) or ""
 
 
 def _state(path: str, windows: bool) -> str:

@@ -26,7 +26,6 @@ TURN_TYPES = ("user", "assistant", "tool_call", "tool_result", "summary")
 RUN_STATUSES = ("active", "paused", "completed", "failed", "cancelled")
 VERDICTS = ("answer", "approve", "changes")
 SCOPES = ("all", "same_dir", "same_repo")
-ESCALATION_KINDS = ("blocker", "review", "spawn", "permission")
 ESCALATION_STATES = ("open", "resolved")
 HELD_VERDICTS = ("let_through", "stop")
 HOOK_EVENTS = (

@@ -62,7 +62,7 @@ def page() -> str:
     parts.append(_table(("Tool", "What it does", "Arguments", "Changes things"), [_tool(name) for name in TOOLS]))
     parts.append("## Who may call what\n")
     parts.append("The same as a file: `access-matrix.csv`.\n")
-    header, *rows = _matrix()
+    _, *rows = _matrix()
     parts.append(_table(("operation", "route", *PRINCIPALS), [(f"`{row[0]}`", f"`{row[1]}`", *row[4:]) for row in rows]))
     return "\n".join(parts)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lattice.names import PERSON
-
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -47,5 +45,4 @@ class Caller:
         return f"{self.id} (by {self.on_behalf})" if self.on_behalf else self.id
 
 
-PERSON_CALLER = Caller(PERSON, "system")
 BROKER = Caller("broker", "system")  # the sweep's own doings

@@ -26,12 +26,11 @@ def open_one(
 ) -> int:
     """A new open escalation; answers its id. NotFound for a task that is not there."""
     check_task(tx, caller, task_id)
-    escalation_id = tx.insert(
+    return tx.insert(
         "INSERT INTO escalations (kind, state, raised_by, workspace, run_id, task_id, text, request, created_at)"
         " VALUES (?, 'open', ?, ?, ?, ?, ?, ?, ?)",
         (kind, caller.id, caller.workspace, run_id, task_id, text, json.dumps(request or {}), tx.at),
     )
-    return escalation_id
 
 
 def check_task(tx: Tx, caller: Caller, task_id: int | None) -> None:

@@ -17,7 +17,6 @@ from lattice.names import check_id
 from lattice.store.database import Tx
 
 _SHOWN = "id, name, goal, success_criteria, status, created_by, created_at, updated_at, workspace"
-_LIVE = ("active", "paused")
 
 
 def create(tx: Tx, caller: Caller, *, id: str, name: str | None, goal: str | None, success_criteria: str | None,

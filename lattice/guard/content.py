@@ -22,8 +22,6 @@ from collections.abc import Callable, Iterator, Sequence
 from html.entities import html5
 from typing import NamedTuple
 
-from lattice.visible import visible as visible
-
 MARKUP_RULES = ("markup", "function_call")
 ALL_RULES = (*MARKUP_RULES, "base64", "data_uri", "path")
 
@@ -39,17 +37,15 @@ CHANNELS: dict[str, tuple[str, ...]] = {
 
 
 class Verdict(NamedTuple):
-    """Why a text is refused: the rule, a sentence, the offset in the text (characters), what stands there."""
+    """Why a text is refused: the rule, a sentence, the offset in the text (characters)."""
 
     rule: str
     reason: str
     place: int
-    excerpt: str
 
 
 class _Hit(NamedTuple):
     start: int
-    end: int
     reason: str
 
 
@@ -68,8 +64,7 @@ def judge(text: str, channel: str, roots: Sequence[str] = ()) -> Verdict | None:
         read = spelled if rule in ("markup", "function_call", "data_uri") else folded
         found = _find_path(read, roots) if rule == "path" else _FINDERS[rule](read)
         if found:
-            start, end = _origin(text, folded, read, found.start, found.end)
-            return Verdict(rule, found.reason, start, visible(text[start : min(end, start + 60)]))
+            return Verdict(rule, found.reason, _origin(text, folded, read, found.start))
     return None
 
 
@@ -134,26 +129,23 @@ def _unescape(text: str) -> str:
     return _ESCAPE.sub(_unescaped, text)
 
 
-def _origin(text: str, folded: str, read: str, start: int, end: int) -> tuple[int, int]:
-    """Where in the text the span of a spelling comes from. Only a refusal pays for it."""
+def _origin(text: str, folded: str, read: str, start: int) -> int:
+    """Where in the text a place of a spelling comes from. Only a refusal pays for it."""
     if read is not folded:
-        start, end = _through(_unescape_steps(folded), start, end)
+        start = _through(_unescape_steps(folded), start)
     if folded is not text:
-        start, end = _through(((place, len(_FOLD[ord(sign)])) for place, sign in enumerate(text)), start, end)
-    return start, end
+        start = _through(((place, len(_FOLD[ord(sign)])) for place, sign in enumerate(text)), start)
+    return start
 
 
-def _through(steps: Iterator[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
-    """A span carried back over `steps`: (place before, how many signs it became)."""
-    reached, first, last = 0, 0, 0
+def _through(steps: Iterator[tuple[int, int]], start: int) -> int:
+    """A place carried back over `steps`: (place before, how many signs it became)."""
+    reached = 0
     for place, length in steps:
-        if reached <= start < reached + length:
-            first = place
-        if reached >= end:
-            return first, place
         reached += length
-        last = place + 1
-    return first, max(last, first + 1)
+        if start < reached:
+            return place
+    return 0
 
 
 def _unescape_steps(folded: str) -> Iterator[tuple[int, int]]:
@@ -197,12 +189,12 @@ def _find_markup(text: str) -> _Hit | None:
     if "<" in text:
         for found in _TAG.finditer(text):
             if not _is_a_type(text, found):
-                return _Hit(found.start(), found.end(), f"markup of a tool call or of system text: {_short(found[0])}")
+                return _Hit(found.start(), f"markup of a tool call or of system text: {_short(found[0])}")
         found_marker = _ANTML.search(text) or (_MARKER.search(text) if "|" in text or "<<" in text else None)
         if found_marker:
-            return _Hit(found_marker.start(), found_marker.end(), f"a marker of a model's own format: {_short(found_marker[0])}")
+            return _Hit(found_marker.start(), f"a marker of a model's own format: {_short(found_marker[0])}")
     bracket = _BRACKET_MARKER.search(text) if "[" in text else None
-    return _Hit(bracket.start(), bracket.end(), f"a marker of a model's own format: {_short(bracket[0])}") if bracket else None
+    return _Hit(bracket.start(), f"a marker of a model's own format: {_short(bracket[0])}") if bracket else None
 
 
 def _is_a_type(text: str, tag: re.Match[str]) -> bool:
@@ -305,12 +297,12 @@ def _scan_json(text: str) -> _Hit | None:
             else:
                 reason = inner.is_call()
                 if reason:
-                    return _Hit(inner.start, token.end(), reason)
+                    return _Hit(inner.start, reason)
                 open_objects.pop()
     for left in open_objects:  # a call that was cut off is one too
         reason = left.is_call()
         if reason:
-            return _Hit(left.start, len(text), reason)
+            return _Hit(left.start, reason)
     return None
 
 
@@ -354,7 +346,7 @@ def _find_base64(text: str) -> _Hit | None:
                 start = min(start, len(run) - BLOB)
                 if _is_blob(run[start : start + BLOB]):
                     first = reached + start
-                    return _Hit(_nth(classes, first), _nth(classes, first + BLOB - 1) + 1, _BASE64_REASON)
+                    return _Hit(_nth(classes, first), _BASE64_REASON)
         reached += len(run) + 1
     return None
 
@@ -386,7 +378,7 @@ _DATA_URI = re.compile(
 
 def _find_data_uri(text: str) -> _Hit | None:
     found = _DATA_URI.search(text.lower())
-    return _Hit(found.start(), found.end(), "a data: URI; put the data into a file and say where it is") if found else None
+    return _Hit(found.start(), "a data: URI; put the data into a file and say where it is") if found else None
 
 
 # -- paths --------------------------------------------------------------------------------------------
@@ -424,7 +416,7 @@ def _find_path(text: str, roots: Sequence[str]) -> _Hit | None:
     inside = tuple(_slashed(root).rstrip("/") + "/" for root in roots if root.strip("/\\"))
     for start, end in _paths(text):
         if not _is_usual(text, start, end, inside):
-            return _Hit(start, end, _PATH_REASON)
+            return _Hit(start, _PATH_REASON)
     return None
 
 

@@ -9,13 +9,15 @@ import tempfile
 import unittest
 from typing import Any
 
+from lattice import names
 from lattice.broker import dashboard
 from lattice.broker.page import BadPage, Page, policy
 from lattice.domain import escalations, locks, memory, messages, peers, runs, tasks
-from lattice.domain.caller import PERSON_CALLER, Caller
+from lattice.domain.caller import Caller
 from lattice.store.database import Database, Tx
 
 NOW = 1_700_000_000.0
+PERSON = Caller(names.PERSON, "system")
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -74,14 +76,14 @@ class WhatNeedsThePerson(OfABroker):
         self.assertEqual(["blocker"], self.kinds(shown))
         self.assertEqual([{"recipient": "arch", "state": "read"}], shown["attention"][0]["asked"])
         self.assertEqual((1, raised["escalation_id"]), (shown["escalation_count"], shown["attention"][0]["escalation_id"]))
-        self.write(messages.resolve, PERSON_CALLER, escalation_id=raised["escalation_id"], verdict="answer", answer="8080")
+        self.write(messages.resolve, PERSON, escalation_id=raised["escalation_id"], verdict="answer", answer="8080")
         self.assertEqual([], self.kinds(self.shown()))
 
     def test_blockers_come_before_reviews_before_spawns_before_pauses_before_mail_before_tasks(self) -> None:
         arch, w1 = self.enrol("arch", "architect"), self.enrol("w1")
         task = self.task(arch, "build it")
         self.send(w1, "command-center", "look at this")
-        self.write(peers.pause, PERSON_CALLER, peer_id="w1")
+        self.write(peers.pause, PERSON, peer_id="w1")
         self.write(escalations.open_one, arch, kind="spawn", text="one more", task_id=None, run_id=None, request={"peer_id": "w9"})
         self.write(messages.escalate, w1, kind="review", text="please look", task_id=task, screen=lambda: None)
         self.write(messages.escalate, w1, kind="blocker", text="stuck", task_id=task, screen=lambda: None)
@@ -99,7 +101,7 @@ class WhatNeedsThePerson(OfABroker):
             self.send(w1, "command-center", text)
         second = self.shown()["inbox"][1]
         self.assertEqual("two", second["content"])
-        self.write(messages.take, PERSON_CALLER, receipts=lambda: next(self.receipts), max=second["place"], way="person")
+        self.write(messages.take, PERSON, receipts=lambda: next(self.receipts), max=second["place"], way="person")
         shown = self.shown()
         self.assertEqual((["three"], 1), ([mail["content"] for mail in shown["inbox"]], shown["inbox_count"]))
         self.assertIn("blocker", self.kinds(shown))
@@ -109,7 +111,7 @@ class WhatNeedsThePerson(OfABroker):
         waiting = [one for one in self.shown()["attention"] if one["type"] == "waiting"]
         self.assertEqual(["1 message to @architect waiting"], [one["title"] for one in waiting])
         self.enrol("arch", "architect")
-        self.write(messages.seat_filled, PERSON_CALLER, "shop", "arch")
+        self.write(messages.seat_filled, PERSON, "shop", "arch")
         self.assertNotIn("waiting", self.kinds(self.shown()))
 
     def test_held_mail_is_shown_with_its_text_and_reason_until_the_person_has_decided(self) -> None:
@@ -124,8 +126,8 @@ class WhatNeedsThePerson(OfABroker):
             {"title": "w1 to w2: held back", "detail": "please, look", "peer_id": "w1", "category": "finding",
              "reason": "the same text to the same recipient for the 4th time in 10 minutes"}, told,
         )  # fmt: skip
-        self.write(messages.release_held, PERSON_CALLER, message_id=ids[0], verdict="let_through")
-        self.write(messages.release_held, PERSON_CALLER, message_id=ids[1], verdict="stop")
+        self.write(messages.release_held, PERSON, message_id=ids[0], verdict="let_through")
+        self.write(messages.release_held, PERSON, message_id=ids[1], verdict="stop")
         shown = self.shown()
         self.assertEqual((0, ["dead"]), (shown["held_count"], self.kinds(shown)))
 
@@ -142,20 +144,20 @@ class WhatNeedsThePerson(OfABroker):
     def test_a_blocker_that_waits_for_an_architect_is_on_the_list_once_and_off_it_when_resolved(self) -> None:
         raised = self.write(messages.escalate, self.enrol("w1"), kind="blocker", text="which?", task_id=None, screen=lambda: None)
         self.assertEqual(["blocker"], self.kinds(self.shown()))
-        self.write(messages.resolve, PERSON_CALLER, escalation_id=raised["escalation_id"], verdict="answer", answer="this")
+        self.write(messages.resolve, PERSON, escalation_id=raised["escalation_id"], verdict="answer", answer="this")
         self.assertEqual([], self.kinds(self.shown()))
 
     def test_mail_that_was_given_up_is_said_to_be_lost(self) -> None:
         w1 = self.enrol("w1")
         self.enrol("w2")
         self.send(w1, "w2", "hello?")
-        self.write(messages.bury_mail, PERSON_CALLER, "w2", "the peer is gone")
+        self.write(messages.bury_mail, PERSON, "w2", "the peer is gone")
         lost = [one for one in self.shown()["attention"] if one["type"] == "dead"]
         self.assertEqual([("1 message to w2 could not be delivered", "the peer is gone")], [(one["title"], one["detail"]) for one in lost])
 
     def test_a_spent_budget_is_named(self) -> None:
         self.enrol("w1")
-        self.write(peers.budget, PERSON_CALLER, peer_id="w1", token_budget=10, tokens_used=10)
+        self.write(peers.budget, PERSON, peer_id="w1", token_budget=10, tokens_used=10)
         self.assertEqual(["budget"], self.kinds(self.shown()))
 
 

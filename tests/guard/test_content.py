@@ -45,13 +45,14 @@ class CorpusTest(unittest.TestCase):
                 assert found is not None
                 self.assertEqual(len(before), found.place, (before, text, found))
 
-    def test_the_excerpt_shows_what_stands_there_with_nothing_hidden(self) -> None:
+    def test_the_reason_shows_what_stands_there_with_nothing_hidden(self) -> None:
         found = judge("well, <to\u200bol_use>", "message")
         assert found is not None
-        self.assertEqual((6, "<to⟨U+200B⟩ol_use"), (found.place, found.excerpt))
+        self.assertEqual(6, found.place)
+        self.assertIn("<tool_use", found.reason)
         found = judge("x &lt;invoke name='a'&gt;", "message")
         assert found is not None
-        self.assertEqual((2, "&lt;invoke name="), (found.place, found.excerpt))
+        self.assertEqual(2, found.place)
         self.assertIn("<invoke name=", found.reason)
 
 

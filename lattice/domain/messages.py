@@ -25,8 +25,14 @@ from lattice.store.database import Tx
 
 MAX_TRIES = 5
 _URGENT = "('blocker', 'error', 'review_request')"
+_CALLS_FOR_HELP = {"blocker": "blocker", "review_request": "review"}  # category: the kind of escalation it opens
+_ASKED_BY = {kind: category for category, kind in _CALLS_FOR_HELP.items()}
 _NAMED = re.compile(r"\bmessage\s*#?(\d{1,15})\b", re.IGNORECASE)
 PREFIX = {"blocker": "[AUTO-ESCALATED] ", "error": "[AUTO-BROADCAST] "}  # v4's words for a copy that was not addressed to its reader
+_LISTED = (
+    "m.id, m.sender_id, d.recipient AS recipient_id, m.category, m.content, m.created_at, d.read_at, d.state"
+    " FROM messages m JOIN deliveries d ON d.message_id = m.id"
+)
 
 Screen = Callable[[], None]  # raises TooMany or Rejected; run when all else is well, so only such messages spend quota
 
@@ -86,12 +92,8 @@ def send(tx: Tx, caller: Caller, *, recipient_id: str, category: str, content: s
         )
     if answered is not None:
         answer["resolved"] = answered
-    elif category in ("blocker", "review_request"):
-        kind = "blocker" if category == "blocker" else "review"
-        task_id = _task_of(tx, caller)
-        escalation_id = escalations.open_one(tx, caller, kind=kind, text=content, task_id=task_id, run_id=_run_of(tx, caller))
-        escalations.carried_by(tx, caller, escalation_id, message_id)
-        answer["escalation_id"] = escalation_id
+    elif category in _CALLS_FOR_HELP:
+        answer["escalation_id"] = _open_what_it_calls_for(tx, caller, category, content, message_id)
     return answer
 
 
@@ -110,7 +112,6 @@ def escalate(tx: Tx, caller: Caller, *, kind: str, text: str, task_id: int | Non
     run_id = _run_of(tx, caller)
     escalation_id = escalations.open_one(tx, caller, kind=kind, text=text, task_id=task_id, run_id=run_id)
     holder = peers.seat_holder(tx, caller.workspace)
-    category = "blocker" if kind == "blocker" else "review_request"
     if caller.role == "architect" or caller.is_person:
         recipients, state, said = [PERSON], "active", "the person was asked, on the page"
     elif holder is None:
@@ -125,7 +126,7 @@ def escalate(tx: Tx, caller: Caller, *, kind: str, text: str, task_id: int | Non
         recipients, said = [holder], f"the architect {holder} was asked ({state})"
     about = f"task #{task_id}: " if task_id is not None else ""
     message_id = store(
-        tx, caller, address=ARCHITECT_ADDRESS, category=category, content=about + text, recipients=recipients, run_id=run_id,
+        tx, caller, address=ARCHITECT_ADDRESS, category=_ASKED_BY[kind], content=about + text, recipients=recipients, run_id=run_id,
     )  # fmt: skip
     escalations.carried_by(tx, caller, escalation_id, message_id)
     return {
@@ -481,9 +482,7 @@ def _proof(tx: Tx, message_id: int, recipient: str) -> str:
 def list_all(tx: Tx, *, limit: int, after: int | None, workspace: str | None) -> dict[str, Any]:
     """v4's list of all mail, newest first. `after`: only ids below it (the next page)."""
     rows = tx.all(
-        "SELECT m.id, m.sender_id, d.recipient AS recipient_id, m.category, m.content, m.created_at, d.read_at, d.state"
-        " FROM messages m JOIN deliveries d ON d.message_id = m.id WHERE (? IS NULL OR m.workspace = ?) AND (? IS NULL OR m.id < ?)"
-        " ORDER BY m.id DESC, d.recipient LIMIT ?",
+        f"SELECT {_LISTED} WHERE (? IS NULL OR m.workspace = ?) AND (? IS NULL OR m.id < ?) ORDER BY m.id DESC, d.recipient LIMIT ?",
         (workspace, workspace, after, after, limit),
     )
     return {"messages": [dict(row) for row in rows]}
@@ -494,15 +493,18 @@ def list_for(tx: Tx, caller: Caller, *, peer_id: str, limit: int, after: int | N
     if peer_id != caller.id:
         _may_look(tx, caller, peer_id)
     rows = tx.all(
-        "SELECT m.id, m.sender_id, d.recipient AS recipient_id, m.category, m.content, m.created_at, d.read_at, d.state"
-        " FROM messages m JOIN deliveries d ON d.message_id = m.id WHERE (m.sender_id = ? OR d.recipient = ?)"
-        " AND (? IS NULL OR m.id < ?) ORDER BY m.id DESC, d.recipient LIMIT ?",
+        f"SELECT {_LISTED} WHERE (m.sender_id = ? OR d.recipient = ?) AND (? IS NULL OR m.id < ?) ORDER BY m.id DESC, d.recipient LIMIT ?",
         (peer_id, peer_id, after, after, limit),
     )
     return {"messages": [dict(row) for row in rows]}
 
 
-# -- helpers ----------------------------------------------------------------------------------------------
+def _open_what_it_calls_for(tx: Tx, caller: Caller, category: str, content: str, message_id: int) -> int:
+    """The escalation that a sent blocker or call for review is; its id."""
+    kind = _CALLS_FOR_HELP[category]
+    escalation_id = escalations.open_one(tx, caller, kind=kind, text=content, task_id=_task_of(tx, caller), run_id=_run_of(tx, caller))
+    escalations.carried_by(tx, caller, escalation_id, message_id)
+    return escalation_id
 
 
 def _recipients(tx: Tx, caller: Caller, address: str) -> tuple[list[str], str]:

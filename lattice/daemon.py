@@ -147,7 +147,8 @@ def silent(home: str, port: int) -> Unavailable:
         whose = f"our broker there was process {pids[0]}: stopped, or very busy"
         remedy = f"wait; or see whether it is that (ps {pids[0]}) and end it: kill -9 {pids[0]}"
     else:
-        whose, remedy = "no broker of this state directory is known to be there", "end that program, or choose another port: C2_LATTICE_PORT=N"
+        whose = "no broker of this state directory is known to be there"
+        remedy = "end that program, or choose another port: C2_LATTICE_PORT=N"
     return Unavailable(f"port {port} takes connections and does not answer; {whose}", code="no_broker", hint=remedy, port=port)
 
 

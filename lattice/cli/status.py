@@ -44,8 +44,8 @@ def broker_line(chosen) -> str:  # type: ignore[no-untyped-def]
     if there == "foreign":
         return f"port {port} is used by another program, which is not our broker"
     if there == "silent":
-        problem = daemon.silent(chosen.home, port)
-        return f"{problem.message}; {problem.hint}"
+        refusal = daemon.silent(chosen.home, port)
+        return f"{refusal.message}; {refusal.hint}"
     said = health(port)
     version = str(said.get("version") or "")
     line = f"running on http://127.0.0.1:{port}/dashboard, version {version}, process {said.get('pid')}"

@@ -108,6 +108,17 @@ def make_home(home: str) -> None:
         raise PermissionError(f"{home} is open to other users; close it with: chmod 700 {home}")
 
 
+def write_record(path: str, record: dict[str, object]) -> None:
+    """Write a JSON file of the state directory: 0600, beside and then renamed, so that nobody reads half of it."""
+    import json  # here: see `running_brokers`
+
+    draft = f"{path}.{os.getpid()}"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(record, file)
+    os.replace(draft, path)
+
+
 def broker_file(home: str, port: int) -> str:
     return os.path.join(home, f"broker-{port}.json")
 

@@ -23,6 +23,7 @@ from collections import namedtuple
 
 from lattice import names
 from lattice.agent import process
+from lattice.settings import write_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,12 +102,7 @@ class Identity:
 
     def _write(self, record: dict[str, object], port: int) -> None:
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        path = self._path(str(record["peer"]), port)
-        draft = f"{path}.{os.getpid()}"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(record, file)
-        os.replace(draft, path)
+        write_record(self._path(str(record["peer"]), port), record)
 
     def forget(self, port: int) -> None:
         """The id was never used: leave no trace of it."""

@@ -163,15 +163,11 @@ class Bell:
 
 
 def _write_card(path: str, config: settings.Settings, port: int) -> None:
-    """Tell sessions where the broker is: written beside, then renamed, so that nobody reads half of it."""
+    """Tell sessions where the broker is."""
     card = {
         "port": port, "database": config.db, "pid": os.getpid(), "version": VERSION, "wire": WIRE, "started_at": time.time(),
     }  # fmt: skip
-    draft = f"{path}.{os.getpid()}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(card, file)
-    os.replace(draft, path)
+    settings.write_record(path, card)
 
 
 def _remove_card(path: str) -> None:

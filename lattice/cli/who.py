@@ -22,7 +22,7 @@ from collections import namedtuple
 from lattice import names
 from lattice.agent import process
 from lattice.errors import Unauthorized
-from lattice.settings import make_home
+from lattice.settings import make_home, write_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,13 +83,10 @@ def read(path: str) -> dict[str, object]:
 
 
 def keep(who: Who, known: dict[str, object]) -> None:
-    """Write our own record: 0600, whole or not at all."""
+    """Write our own record."""
     make_home(os.path.dirname(os.path.dirname(who.record)))
     os.makedirs(os.path.dirname(who.record), mode=0o700, exist_ok=True)
-    draft = f"{who.record}.{os.getpid()}"
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600), "w", encoding="utf-8") as file:
-        json.dump(known, file)
-    os.replace(draft, who.record)
+    write_record(who.record, known)
 
 
 def has_server(known: Mapping[str, object]) -> bool:

@@ -12,8 +12,9 @@ import json
 import os
 import stat
 
+from lattice.lasting import sync_folder
+
 _BLANK = " \t\r\n"
-_ABSENT = object()
 
 
 class Unreadable(Exception):
@@ -173,17 +174,6 @@ def write(path: str, text: str, new_mode: int = 0o600) -> None:
             problem.filename = path  # a full disk names none, and nobody knows the temporary one
         raise
     sync_folder(folder)
-
-
-def sync_folder(folder: str) -> None:
-    """Make a rename in the folder last through a power cut, where the platform can."""
-    if os.name == "nt":
-        return  # a folder cannot be opened there
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def back_up(path: str, backups: str, stamp: str) -> str:

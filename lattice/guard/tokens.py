@@ -26,6 +26,7 @@ import stat
 from collections import namedtuple
 
 from lattice.errors import BadRequest, Unauthorized
+from lattice.lasting import sync_folder
 from lattice.settings import make_home
 
 Ticket = namedtuple("Ticket", "peer role workspace nonce expires")
@@ -95,7 +96,7 @@ def _make(home: str, path: str) -> None:
             if error.errno in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
                 raise SecretError(f"{home}: this file system has no hard links; set C2_LATTICE_SECRET instead") from None
             raise
-        _sync_folder(home)
+        sync_folder(home)
     finally:
         _remove(draft)
 
@@ -147,16 +148,6 @@ def _remove(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass  # another reader took the name away, as it may
-
-
-def _sync_folder(home: str) -> None:
-    if os.name == "nt":
-        return  # a folder cannot be opened there
-    descriptor = os.open(home, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # -- tickets ----------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from lattice.lasting import sync_folder
+
 
 def back_up(path: str, target: str) -> str:
     """Copy the database at `path` to the new file `target`; `target`.
@@ -96,8 +98,4 @@ def _give_name(partial: str, target: str) -> None:
         return
     os.link(partial, target)
     os.unlink(partial)
-    folder = os.open(os.path.dirname(os.path.abspath(target)), os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(os.path.dirname(os.path.abspath(target)))

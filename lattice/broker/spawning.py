@@ -41,7 +41,7 @@ def ask(call: Call) -> dict[str, Any]:
     peer_id = names.check_peer_id(said["peer_id"]) if said["peer_id"] else names.new_id(said["role"])
     if broker.read(lambda tx: _lives(tx, peer_id)):
         raise Conflict(f"'{peer_id}' is a peer already", code="id_taken", hint="choose another peer_id, or leave it out")
-    working_dir = os.path.abspath(os.path.expanduser(said["working_dir"] or caller.working_dir or os.getcwd()))
+    working_dir = _folder(said["working_dir"] or "", caller.working_dir)
     if not os.path.isdir(working_dir):
         raise BadRequest(f"working_dir {working_dir} is no folder on this machine", hint="name an existing folder")
     workspace = caller.workspace or broker.read(lambda tx: peers.workspace_of_dir(tx, working_dir))
@@ -124,6 +124,14 @@ def _open(broker: Broker, asker: Caller, request: dict[str, Any]) -> dict[str, A
         "spawn_worker",
     )
     return {"peer_id": request["peer_id"], "way": opened["way"], "message": str(opened["detail"])}
+
+
+def _folder(asked: str, of_caller: str) -> str:
+    """Where the session is to work, absolute. The broker's own working directory is nobody's project and never meant."""
+    folder = os.path.join(of_caller, os.path.expanduser(asked))
+    if not os.path.isabs(folder):
+        raise BadRequest("working_dir must be an absolute path of you, who are in no folder", hint="name the project's folder")
+    return os.path.normpath(folder)
 
 
 def _lives(tx: Tx, peer_id: str) -> bool:

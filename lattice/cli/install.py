@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     asked = _parse(argv)
     environ = dict(os.environ)
     try:
-        return _run(asked, settings.read(environ), environ)
+        return to_the_end(lambda: _run(asked, settings.read(environ), environ))
     except settings.BadSetting as problem:
         return fail(str(problem), 2)
     except Refused as problem:
@@ -85,6 +85,17 @@ def drop_hooks(environ: Mapping[str, str], home: str, *, dry_run: bool = False) 
 def fail(sentence: str, code: int) -> int:
     print(f"{NAME}: {sentence}", file=sys.stderr, flush=True)
     return code
+
+
+def to_the_end(run: Callable[[], int]) -> int:
+    """What `run` answers; 1, and not a word, when whoever reads our output goes before its end."""
+    try:
+        code = run()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def in_words(problem: OSError) -> str:

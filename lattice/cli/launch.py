@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     if asked.db is not None:
         environ["C2_LATTICE_DB"] = asked.db
     try:
-        return _run(asked, settings.read(environ), environ)
+        return install.to_the_end(lambda: _run(asked, settings.read(environ), environ))
     except settings.BadSetting as problem:
         typed = str(problem).replace("C2_LATTICE_PORT=", "--port ") if asked.port is not None else str(problem)
         return install.fail(typed, 2)

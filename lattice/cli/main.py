@@ -102,12 +102,16 @@ def _do(door: Door, operation, values: dict[str, object], as_json: bool) -> int:
     if operation.name == "events":
         values = {**values, "follow": False}  # a feed that goes on is for programs; the log so far is for people
     placed = verbs.placed(operation, values, door.here) if door.is_person else values
-    call = verbs.call_of(operation, placed, base=door.settings.peer_dir or os.getcwd(), tmux=door.environ.get("TMUX", ""))
+    base = door.settings.peer_dir or os.getcwd()
+    if operation.name == "spawn_worker" and (door.is_person or values.get("working_dir")):
+        # The broker knows neither where the person stands nor where this shell does.
+        placed = {**placed, "working_dir": os.path.join(base, os.path.expanduser(str(values.get("working_dir") or "")))}
+    call = verbs.call_of(operation, placed, base=base, tmux=door.environ.get("TMUX", ""))
     answer = door.call(call.method, call.path, call.body)
     if as_json:
         print(json.dumps(answer, ensure_ascii=False, indent=1), flush=True)
         return DONE
-    if placed is not values and "workspace" not in answer:
+    if "workspace" not in values and "workspace" in placed and "workspace" not in answer:
         answer = {**answer, "workspace": placed["workspace"]}  # it is not asked for, so it is said
     print(show.said(operation.name, answer, door.who.peer), flush=True)
     return DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unittest
 from typing import Any
 from unittest import mock
@@ -90,6 +91,16 @@ class TheQuestion(OfSpawning):
         ):
             self.refused(status, "arch", "/spawn", {"working_dir": self.house.folder, **body})
         self.assertEqual([], self.house.get("arch", "/escalations")["escalations"])
+
+    def test_a_session_works_where_its_asker_does_and_never_where_the_broker_happens_to_run(self) -> None:
+        os.mkdir(os.path.join(self.house.folder, "part"))
+        self.house.enrol("lead", role="architect", workspace="yard", working_dir=self.house.folder)
+        for asked, folder in (("", self.house.folder), ("part", os.path.join(self.house.folder, "part"))):
+            id = self.house.post("lead", "/spawn", **({"working_dir": asked} if asked else {}))["escalation_id"]
+            self.answer(id)
+            self.assertEqual(folder, self.opened[-1]["working_dir"])
+        for said in ({}, {"working_dir": "part"}):
+            self.refused(400, PERSON, "/spawn", said)
 
     def test_one_that_cannot_be_opened_says_so(self) -> None:
         id = self.ask(peer_id="w9")["escalation_id"]

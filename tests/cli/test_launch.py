@@ -241,6 +241,14 @@ class Launching(House):
         finally:
             os.kill(pid, signal.SIGCONT)
 
+    @unittest.skipIf(os.name == "nt", "a shell of POSIX")
+    def test_who_reads_no_further_sees_no_fault(self) -> None:
+        line = shlex.join([sys.executable, "-I", "-S", os.path.join(TOP, "install.py")])
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{{ sleep 0.3; {line} --dry-run; }} | true"], env=self.environ, capture_output=True, text=True, check=False
+        )
+        self.assertEqual(done.stderr, "")
+
     def test_a_seat_is_emptied_in_the_workspace_where_one_stands(self) -> None:
         self.good(self.launch("--no-browser"))
         self.good(self.c2("summary", "here", PEER_ID="carl"))

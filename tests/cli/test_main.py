@@ -153,6 +153,15 @@ class Ending(WithBroker):
         done = self.c2("peers", C2_LATTICE_SECRET="short")
         self.assertEqual((done.returncode, done.stderr.count("\n")), (4, 1))
 
+    def test_a_session_is_opened_where_the_person_stands(self) -> None:
+        self.c2("spawn", "w1")
+        self.c2("spawn", "w1", "--working-dir", "sub")
+        folders = [os.path.normpath(str(body["working_dir"])) for _, body in self.calls("/spawn")]
+        self.assertEqual(folders, [self.folder, os.path.join(self.folder, "sub")])
+        self.record("alice")
+        self.c2("spawn", "w1")
+        self.assertNotIn("working_dir", self.calls("/spawn")[-1][1])
+
     def test_with_json_a_refusal_is_json_too(self) -> None:
         self.broker.answers["/send"] = NotFound("no such peer", hint="peers")
         done = self.c2("send", "x", "y", "--json")

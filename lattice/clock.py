@@ -10,6 +10,11 @@ import threading
 import time
 
 
+def of_day(at: float | None) -> str:
+    """14:05, the local time of day at that moment, as a sentence names it; ? for none."""
+    return time.strftime("%H:%M", time.localtime(at)) if at else "?"
+
+
 class SystemClock:
     """Wall time for display, monotonic time for deadlines; both in seconds."""
 

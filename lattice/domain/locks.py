@@ -18,10 +18,10 @@ waits for: it could not end otherwise. Who would wait in a circle is told so ins
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from lattice import reach
+from lattice.clock import of_day
 from lattice.domain import events, messages, peers
 from lattice.domain.caller import Caller
 from lattice.errors import Conflict, Forbidden
@@ -566,7 +566,7 @@ def _held(row: Any, kind: str, file_path: str) -> Conflict:
     until = f"until {row['term_s']} s after its last beat" if row["term_s"] else "as long as it is alive"
     shared = ", shared" if row["mode"] == "shared" else ""
     return Conflict(
-        f"{where} locked by {row['peer_id']} since {_clock(row['locked_at'])}{about} ({until}{shared})",
+        f"{where} locked by {row['peer_id']} since {of_day(row['locked_at'])}{about} ({until}{shared})",
         code="locked", holder=row["peer_id"], since=row["locked_at"], task_id=row["task_id"],
         hint=f"{_call(file_path, queue=True)} to be told when it is free, or send_message to {row['peer_id']}",
     )  # fmt: skip
@@ -575,20 +575,20 @@ def _held(row: Any, kind: str, file_path: str) -> Conflict:
 def _kept(row: Any) -> Conflict:
     return Conflict(
         f"{row['file_path']} is free but kept for {row['peer_id']}, the first of its queue,"
-        f" since {_clock(row['offered_at'])} for {int(KEPT_S)} s",
+        f" since {of_day(row['offered_at'])} for {int(KEPT_S)} s",
         code="kept", holder=row["peer_id"], hint='lock_file with "queue": true stands in line',
     )  # fmt: skip
 
 
 def _waited_for(row: Any, file_path: str) -> Conflict:
     return Conflict(
-        f"{row['peer_id']} waits for {row['file_path']} since {_clock(row['queued_at'])} and comes first",
+        f"{row['peer_id']} waits for {row['file_path']} since {of_day(row['queued_at'])} and comes first",
         code="waited_for", holder=row["peer_id"], hint=f"{_call(file_path, queue=True)} stands in line",
     )  # fmt: skip
 
 
 def _how_lost(lost: Any) -> str:
-    return f"your lock on {lost['file_path']} (token {lost['token']}) was lost at {_clock(lost['lost_at'])}: {lost['reason']}"
+    return f"your lock on {lost['file_path']} (token {lost['token']}) was lost at {of_day(lost['lost_at'])}: {lost['reason']}"
 
 
 def _call(file_path: str, **more: bool) -> str:
@@ -603,7 +603,3 @@ def _arguments(**said: object) -> str:
 def _written(row: Any) -> str:
     """The path as it is asked for: with the slash that makes it a directory."""
     return row["file_path"] + "/" if row["reach"] == "dir" and not row["file_path"].endswith("/") else str(row["file_path"])
-
-
-def _clock(at: float) -> str:
-    return time.strftime("%H:%M", time.localtime(at))

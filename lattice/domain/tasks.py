@@ -11,9 +11,9 @@ the completing transaction. A task that needs review cannot be completed before 
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
+from lattice.clock import of_day
 from lattice.domain import escalations, events, messages, peers, runs
 from lattice.domain.caller import Caller
 from lattice.errors import BadRequest, Conflict, Forbidden, NotFound
@@ -399,7 +399,7 @@ def _why_not(tx: Tx, row: Any) -> Conflict:
     task_id = row["id"]
     if row["status"] == "in_progress":
         return Conflict(
-            f"task already in_progress by {row['assigned_to']} since {_clock(row['claimed_at'])}",
+            f"task already in_progress by {row['assigned_to']} since {of_day(row['claimed_at'])}",
             holder=row["assigned_to"], since=row["claimed_at"],
             hint=f"ask {row['assigned_to']}, or the architect; list_tasks shows what is claimable",
         )  # fmt: skip
@@ -496,7 +496,3 @@ def _shown(row: Any) -> dict[str, Any]:
     if task["status"] == "pending":
         task["claimable"] = n_open == 0
     return task
-
-
-def _clock(at: float | None) -> str:
-    return time.strftime("%H:%M", time.localtime(at)) if at else "?"

@@ -11,10 +11,12 @@ import itertools
 import json
 import os
 import tempfile
+import threading
 import types
 import unittest
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from lattice import names, settings
 from lattice.broker.app import Broker
@@ -25,10 +27,23 @@ from lattice.errors import Refusal
 from lattice.guard import tokens
 from lattice.web.server import Answer, Parked, Stream
 
+T = TypeVar("T")
 SECRET = bytes(range(32))
 PERSON = names.PERSON
 ON_HTTP = [operation for operation in OPERATIONS if "http" in operation.surfaces]
 WRITES = [operation for operation in ON_HTTP if operation.effect == "write"]
+
+
+def at_once(*calls: Callable[[], T]) -> list[T]:
+    """What the calls give, in their order; all begin together, each on a thread of its own."""
+    together = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], T]) -> T:
+        together.wait(10)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls, timeout=20))
 
 
 class House:
@@ -216,6 +231,11 @@ class BrokerCase(unittest.TestCase):
         folder = os.path.realpath(self.enterContext(tempfile.TemporaryDirectory()))
         self.house = House(folder, rate=self.rate, environ=self.environ)
         self.addCleanup(lambda: self.house.close())
+
+    def holder_after(self, who: str, path: str, **body: Any) -> tuple[int, str]:
+        """(status, who has it then): the asker, or whom the refusal names."""
+        status, said = self.house.ask(who, "POST", path, body)
+        return status, who if status == 200 else said["holder"]
 
     def refused(
         self, status: int, who: str, path: str, body: dict[str, Any] | None = None, *, code: str = "", method: str = "POST", **more: Any

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 import unittest
+from functools import partial
 from typing import Any
 
 from lattice.web.server import Answer, Parked
-from tests.broker.broking import PERSON
+from tests.broker.broking import PERSON, at_once
 from tests.domain.test_lock_reach import LockCase
 
 
@@ -158,18 +158,8 @@ class TheTurn(HookCase):
 
     def test_of_two_that_edit_at_once_one_is_refused(self) -> None:
         for number in range(20):
-            barrier, verdicts = threading.Barrier(2), {}
-
-            def edit(who: str, number: int = number, barrier: threading.Barrier = barrier, verdicts: dict[str, str] = verdicts) -> None:
-                barrier.wait()
-                verdicts[who] = self.edit(who, f"src/{number}.py", auto=True)["verdict"]
-
-            threads = [threading.Thread(target=edit, args=(who,)) for who in ("ann", "bob")]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            self.assertEqual(["allow", "deny"], sorted(verdicts.values()))
+            got = at_once(*(partial(self.edit, who, f"src/{number}.py", auto=True) for who in ("ann", "bob")))
+            self.assertEqual(["allow", "deny"], sorted(said["verdict"] for said in got))
 
 
 class ABreach(HookCase):

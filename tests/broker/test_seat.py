@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import threading
 import unittest
+from functools import partial
 
-from tests.broker.broking import PERSON, BrokerCase
+from tests.broker.broking import PERSON, BrokerCase, at_once
 
 SEED = 20_261_120
 ROUNDS = 40
@@ -34,22 +34,10 @@ class TheSeat(BrokerCase):
             workspace = f"w{number}"
             tickets = [(f"r{number}-{racer}", self.house.ticket(f"r{number}-{racer}", "architect", workspace)) for racer in range(RACERS)]
             dice.shuffle(tickets)
-            barrier = threading.Barrier(RACERS)
-            got: list[tuple[str, object]] = []
-
-            def race(id: str, ticket: str, barrier: threading.Barrier = barrier, got: list[tuple[str, object]] = got) -> None:
-                barrier.wait(10)
-                status, said = self.house.register(id, "architect", ticket=ticket)
-                got.append((id, said["role"] if status == 200 else said["holder"]))
-
-            threads = [threading.Thread(target=race, args=one) for one in tickets]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(20)
-            winners = [id for id, said in got if said == "architect"]
+            got = at_once(*(partial(self.house.register, id, "architect", ticket=ticket) for id, ticket in tickets))
+            winners = [said["id"] for _, said in got if said.get("role") == "architect"]
             self.assertEqual(1, len(winners), f"seed {SEED}, round {number}: {got}")
-            self.assertEqual({winners[0]}, {said for id, said in got if id != winners[0]})
+            self.assertEqual({winners[0]}, {said.get("holder") for _, said in got if said.get("id") != winners[0]})
 
     def test_each_grant_of_the_seat_has_a_larger_token(self) -> None:
         self.house.crew("w1", "w2")

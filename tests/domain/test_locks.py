@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 import unittest
+from functools import partial
 from typing import Any
 
-from tests.broker.broking import PERSON, BrokerCase
+from tests.broker.broking import PERSON, BrokerCase, at_once
 
 
 class OfLocks(BrokerCase):
@@ -55,19 +55,9 @@ class Holding(OfLocks):
         for id in range(8):
             self.house.enrol(f"r{id}")
         for round_ in range(15):
-            barrier, got = threading.Barrier(8), []
-
-            def race(who: str, path: str = f"/x/{round_}", barrier: threading.Barrier = barrier, got: list[tuple[int, str]] = got) -> None:
-                barrier.wait(10)
-                status, said = self.house.ask(who, "POST", "/lock", {"file_path": path})
-                got.append((status, who if status == 200 else said["holder"]))
-
-            threads = [threading.Thread(target=race, args=(f"r{id}",)) for id in range(8)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(20)
-            winner = dict(self.held())[f"/x/{round_}"]
+            path = f"/x/{round_}"
+            got = at_once(*(partial(self.holder_after, f"r{id}", "/lock", file_path=path) for id in range(8)))
+            winner = dict(self.held())[path]
             self.assertEqual([(200, winner)] + [(409, winner)] * 7, sorted(got))
 
     def test_only_the_holder_a_departure_the_architect_or_the_person_releases(self) -> None:

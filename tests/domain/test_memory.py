@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import unittest
+from functools import partial
 from typing import Any
 
-from tests.broker.broking import BrokerCase
+from tests.broker.broking import BrokerCase, at_once
 
 
 class OfMemory(BrokerCase):
@@ -46,18 +46,9 @@ class OfMemory(BrokerCase):
     def test_of_eight_who_expect_one_version_one_writes(self) -> None:
         self.put()
         for version in range(1, 10):
-            barrier, got = threading.Barrier(8), []
-
-            def race(value: str, version: int = version, barrier: threading.Barrier = barrier, got: list[int] = got) -> None:
-                barrier.wait(10)
-                got.append(self.house.ask("w1", "POST", "/memory", {"key": "port", "value": value, "expect_version": version})[0])
-
-            threads = [threading.Thread(target=race, args=(str(number),)) for number in range(8)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(20)
-            self.assertEqual([200] + [409] * 7, sorted(got))
+            bodies = ({"key": "port", "value": str(number), "expect_version": version} for number in range(8))
+            got = at_once(*(partial(self.house.ask, "w1", "POST", "/memory", body) for body in bodies))
+            self.assertEqual([200] + [409] * 7, sorted(status for status, _ in got))
 
     def test_type_and_confidence_come_from_their_lists(self) -> None:
         self.put()

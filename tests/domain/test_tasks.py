@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import threading
 import unittest
+from functools import partial
 from typing import Any
 
-from tests.broker.broking import PERSON, BrokerCase
+from tests.broker.broking import PERSON, BrokerCase, at_once
 
 SEED = 7_899
 
@@ -100,18 +100,7 @@ class Claiming(OfTasks):
             self.house.enrol(f"r{id}")
         for _ in range(20):
             task = self.house.task("arch")
-            barrier, got = threading.Barrier(8), []
-
-            def race(who: str, task: int = task, barrier: threading.Barrier = barrier, got: list[tuple[int, Any]] = got) -> None:
-                barrier.wait(10)
-                status, said = self.house.ask(who, "POST", "/tasks/claim", {"task_id": task})
-                got.append((status, who if status == 200 else said["holder"]))
-
-            threads = [threading.Thread(target=race, args=(f"r{id}",)) for id in range(8)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(20)
+            got = at_once(*(partial(self.holder_after, f"r{id}", "/tasks/claim", task_id=task) for id in range(8)))
             winner = self.shown(task)["assigned_to"]
             self.assertEqual([(200, winner)] + [(409, winner)] * 7, sorted(got))
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lattice.broker import hooking, spawning
+from lattice.broker import backups, hooking, spawning
 from lattice.domain import conversations, departures, escalations, events, idempotency, locks
 from lattice.domain.caller import BROKER
 
@@ -39,6 +39,7 @@ class Sweep:
         self._last = broker.clock.monotonic()  # when the tick began by which the jobs judge
         self._kept_house = self._last
         self._stopped = threading.Event()
+        self._backing_up = threading.Lock()  # held while a backup is made
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self.jobs: list[Callable[[], None]] = [
             self.late_peers,
@@ -55,6 +56,7 @@ class Sweep:
             self.old_turns,
             self.snapshot,
             self.old_events,
+            self.backup,
         ]
 
     def start(self) -> None:
@@ -170,6 +172,22 @@ class Sweep:
 
     def snapshot(self) -> None:
         self._broker.write(lambda tx: events.snapshot_if_due(tx, BROKER), "snapshot")
+
+    def backup(self) -> None:
+        """On a thread of its own: copying a large database takes longer than a tick may."""
+        if not self._backing_up.acquire(blocking=False):
+            return
+        broker = self._broker
+
+        def work() -> None:
+            try:
+                backups.make_if_due(broker.database, os.path.join(broker.settings.home, "backups"), broker.clock.now())
+            except Exception:  # tried again in a minute; the broker serves on
+                log.exception("sweep: the hourly backup")
+            finally:
+                self._backing_up.release()
+
+        broker.later(work)
 
     def old_events(self) -> None:
         self._broker.write(lambda tx: events.forget_old(tx, tx.at - events.KEEP_S), "forget")

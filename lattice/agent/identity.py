@@ -96,7 +96,7 @@ class Identity:
         """The broker gave a new token: the session's shell and hooks must find it too."""
         if self._mine is None:
             return
-        record = _read(self._path(self._mine[0], port))
+        record = read(self._path(self._mine[0], port))
         if record.get("pid") == os.getpid():
             self._write({**record, "token": token}, port)
 
@@ -121,7 +121,7 @@ class Identity:
         return os.path.join(self._folder, f"{peer}@{port}.json")
 
     def _known(self, peer: str, role: str, port: int, named: bool) -> Wanted:
-        record = _read(self._path(peer, port))
+        record = read(self._path(peer, port))
         resume = str(record.get("resume") or "")
         return Wanted(peer, role, resume, "", named, bool(resume) and not _is_held(record, False))
 
@@ -132,8 +132,8 @@ class Identity:
         for path in self._records():
             if not path.endswith(f"@{port}.json"):
                 continue
-            record = _read(path)
-            if not record or not isinstance(record.get("peer"), str):
+            record = read(path)
+            if not isinstance(record.get("peer"), str):
                 continue
             same_client = bool(client.started) and (record.get("client_pid"), record.get("client_started")) == (client.pid, client.started)
             same_session = bool(client.session) and record.get("session") == client.session
@@ -200,7 +200,8 @@ def _consume(path: str) -> dict[str, str]:
     return {key: value for key, value in card.items() if key in ("peer", "role", "ticket") and isinstance(value, str)}
 
 
-def _read(path: str) -> dict[str, object]:
+def read(path: str) -> dict[str, object]:
+    """What a record says now; {} when it is gone, or damaged."""
     try:
         with open(path, "rb") as file:
             record = json.loads(file.read(_MAX_BYTES))

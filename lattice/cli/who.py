@@ -14,13 +14,12 @@ are refused, not guessed.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import namedtuple
 
 from lattice import names
-from lattice.agent import process
+from lattice.agent import identity, process
 from lattice.errors import Unauthorized
 from lattice.settings import make_home, write_record
 
@@ -28,7 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PERSON = "person"
 MAX_PARENTS = 64
 
 # peer "" is the person. `record` is the path that holds (or shall hold) the record, `known` what it says.
@@ -73,13 +71,9 @@ def person(settings, port: int) -> Who:  # type: ignore[no-untyped-def]
 
 
 def read(path: str) -> dict[str, object]:
-    """What a record says now; {} when it is gone."""
-    try:
-        with open(path, "rb") as file:
-            found = json.loads(file.read(16_384))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) and isinstance(found.get("peer"), str) else {}
+    """What a record says now; {} when it is gone, or names no peer."""
+    found = identity.read(path)
+    return found if isinstance(found.get("peer"), str) else {}
 
 
 def keep(who: Who, known: dict[str, object]) -> None:

@@ -11,6 +11,7 @@ import unittest
 from tests.broker.broking import PERSON, BrokerCase
 
 MARK = "only-of-the-bank"
+LISTS = ("/peers", "/tasks", "/locks", "/memory", "/runs", "/escalations", f"/search?q={MARK}")
 
 
 class TwoWorkspaces(BrokerCase):
@@ -34,13 +35,7 @@ class TwoWorkspaces(BrokerCase):
     def test_nothing_of_another_workspace_shows_in_what_is_ones_own(self) -> None:
         for who in ("w1", "arch"):
             for path in (
-                "/peers",
-                "/tasks",
-                "/locks",
-                "/memory",
-                "/runs",
-                "/escalations",
-                f"/search?q={MARK}",
+                *LISTS,
                 "/state",
                 "/events?follow=0&limit=1000",
                 "/dashboard/data",
@@ -100,16 +95,10 @@ class TwoWorkspaces(BrokerCase):
 
     def test_the_person_is_in_all(self) -> None:
         for path in (
-            "/peers",
-            "/tasks",
-            "/locks",
-            "/memory",
-            "/runs",
-            "/escalations",
+            *LISTS,
             f"/tasks/{self.task}",
             "/peer/b1",
             "/runs/bank-run",
-            f"/search?q={MARK}",
             "/messages-all",
         ):
             self.assertIn(MARK, json.dumps(self.house.get(PERSON, path)), path)

@@ -7,7 +7,10 @@ if sys.version_info < (3, 11):  # noqa: UP036  this line is for the older ones
     sys.exit("c2-lattice needs Python 3.11 or newer; this is " + sys.version.split()[0] + " at " + sys.executable)
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # -I leaves our own folder out
 
-from lattice.cli.install import main
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        from lattice.cli.install import main
+
+        raise SystemExit(main())
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -110,7 +110,7 @@ def _broker(chosen) -> list[Finding]:  # type: ignore[no-untyped-def]
     except SecretError:
         return [Finding("WRONG", line)]
     if there == "none":
-        return [Finding("note", f"{line}; launch.py starts it, and so does the first session")]
+        return [Finding("note", f"{line}; {install.own_script('launch.py')} starts it, and so does the first session")]
     if there == "foreign":
         return [Finding("WRONG", f"{line}; end it, or choose another: C2_LATTICE_PORT")]
     if there == "silent":
@@ -131,7 +131,7 @@ def _clients(environ: Mapping[str, str], home: str) -> list[Finding]:
         if where.problem:
             found.append(Finding("WRONG", line))
         elif where.entry is None:
-            found.append(Finding("note", f"{line}: python install.py"))
+            found.append(Finding("note", f"{line}: {install.own_script('install.py')}"))
         else:
             found.append(Finding("WRONG" if "is gone" in line else "note" if "another checkout" in line else "ok", line))
         hooks = adapter.hooks()
@@ -147,11 +147,11 @@ def _clients(environ: Mapping[str, str], home: str) -> list[Finding]:
 def _command(environ: Mapping[str, str]) -> list[Finding]:
     command = bin_command.find(environ)
     if command.state == "none":
-        return [Finding("note", "the c2-lattice command is not installed: python install.py")]
+        return [Finding("note", f"the c2-lattice command is not installed: {install.own_script('install.py')}")]
     if command.state == "foreign":
         return [Finding("note", f"{command.path} is not ours")]
     if command.state == "other":
-        return [Finding("note", f"{command.path} belongs to another checkout or interpreter: python install.py writes it anew")]
+        return [Finding("note", f"{command.path} is of another place: {install.own_script('install.py')} writes it anew")]
     if not command.on_path:
         return [Finding("note", f"{command.path} is installed, but its folder is not on PATH")]
     return [Finding("ok", f"the command {command.path}")]

@@ -57,7 +57,7 @@ def _outcome(words: list[str]) -> int:
     except Refusal as problem:
         if "--json" in words:  # a refusal is an answer too
             print(json.dumps(problem.as_json(), ensure_ascii=False, indent=1), flush=True)
-        hint = "start it: c2-lattice start, or python launch.py" if problem.code == "unreachable" else problem.hint
+        hint = "start it: c2-lattice start" if problem.code == "unreachable" else problem.hint
         return _fail(problem.message + (f" ({hint})" if hint else ""), _status(problem))
     except BrokenPipeError:
         raise

@@ -241,6 +241,20 @@ class Launching(House):
         finally:
             os.kill(pid, signal.SIGCONT)
 
+    @unittest.skipIf(os.name == "nt", "signals of POSIX")
+    def test_an_interrupt_is_told_by_the_status_alone_whenever_it_comes(self) -> None:
+        for script in ("launch.py", "install.py"):
+            program = (
+                "import os, runpy, signal, sys\n"
+                "class Finder:\n"
+                "    def find_spec(self, name, *_):\n"
+                "        if name == 'lattice.settings': os.kill(os.getpid(), signal.SIGINT)\n"
+                "sys.meta_path.insert(0, Finder())\n"
+                f"runpy.run_path({os.path.join(TOP, script)!r}, run_name='__main__')\n"
+            )
+            done = subprocess.run([sys.executable, "-c", program], env=self.environ, capture_output=True, text=True, check=False)
+            self.assertEqual((done.returncode, done.stderr), (130, ""))
+
     @unittest.skipIf(os.name == "nt", "a shell of POSIX")
     def test_who_reads_no_further_sees_no_fault(self) -> None:
         line = shlex.join([sys.executable, "-I", "-S", os.path.join(TOP, "install.py")])

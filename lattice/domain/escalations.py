@@ -115,7 +115,7 @@ def open_mail(tx: Tx, workspace: str, reader: str) -> list[int]:
 def get(tx: Tx, escalation_id: int) -> dict[str, Any]:
     row = tx.one(f"SELECT {_SHOWN} FROM escalations WHERE id = ?", (escalation_id,))
     if row is None:
-        raise NotFound(f"escalation {escalation_id} not found", hint="GET /escalations lists them")
+        raise NotFound(f"escalation {escalation_id} not found", hint="GET /escalations, or c2-lattice escalations, lists them")
     return _shown(row)
 
 

@@ -613,7 +613,7 @@ def release_held(tx: Tx, caller: Caller, *, message_id: int, verdict: str, **_: 
     row = tx.one("SELECT * FROM messages WHERE id = ?", (message_id,))
     held = tx.all("SELECT recipient FROM deliveries WHERE message_id = ? AND state = 'held' ORDER BY recipient", (message_id,))
     if row is None or not held:
-        raise NotFound(f"no held message {message_id}", hint="the page and GET /messages-all show what is held")
+        raise NotFound(f"no held message {message_id}", hint="the page and c2-lattice all-messages show what is held")
     recipients = [one["recipient"] for one in held]
     if verdict == "let_through":
         tx.run("UPDATE messages SET parent = NULL, root = NULL, hops = 0 WHERE id = ?", (message_id,))

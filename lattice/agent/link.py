@@ -355,13 +355,17 @@ class Link:
             notes, self._notes = self._notes, []
         return "; ".join(notes)
 
-    def leave(self, *, forget: bool, within_s: float) -> None:
-        """Tell the broker that this process ends. Tries once; whatever happens, the missing beat says it too."""
+    def leave(self, *, was_used: bool, within_s: float) -> None:
+        """Tell the broker that this process ends; one that was not used, and was nobody before, leaves no trace.
+
+        Tries once; whatever happens, the missing beat says it too.
+        """
         if not self._lock.acquire(timeout=within_s / 2):
             return  # still enrolling: the broker will miss the beat
         try:
             if not self._token:
                 return
+            forget = not (was_used or self.came_back)  # known only now, when no enrolment is under way any more
             client = self._borrow()
             body = {"forget": forget, "process": self.process, "idempotency_key": names.new_key()}
             try:

@@ -100,8 +100,7 @@ class Server:
             return
         self.beat.stop()
         self.offers.settle(LEAVE_S / 3)
-        was_nobody = not (self.toolbox.was_called or self.link.came_back or self.beat.waiting())
-        self.link.leave(forget=was_nobody, within_s=LEAVE_S)
+        self.link.leave(was_used=bool(self.toolbox.was_called or self.beat.waiting()), within_s=LEAVE_S)
 
     def write(self, line: bytes) -> None:
         try:

@@ -235,9 +235,8 @@ class Launching(House):
         os.kill(pid, signal.SIGSTOP)
         try:
             self.assertIn(f"kill -9 {pid}", self.good(self.launch("--status"), 3))
-            for words in ((), ("--stop",)):
-                said = self.refused(self.launch("--no-browser", *words), 1)
-                self.assertIn(f"our broker there was process {pid}: stopped, or very busy", said)
+            said = self.refused(self.launch("--restart", "--no-browser"), 1)
+            self.assertIn(f"our broker there was process {pid}: stopped, or very busy", said)
         finally:
             os.kill(pid, signal.SIGCONT)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 START_S = 10.0
 WAIT_S = 40.0  # for another process that is starting it, with 200 more on two cores
 STOP_S = 5.0
+LOOKS, AGAIN_S = 3, 0.05  # at a port whose connections end without an answer, and the pause between two
 MAX_LOG = 5 * 1024 * 1024
 _BROKER_SAYS = "c2-lattice broker: "  # what its reasons not to start begin with
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -62,8 +63,19 @@ def probe(port: int, secret: bytes, timeout_s: float = 2.0) -> str:
 def look(port: int, secret: bytes, timeout_s: float = 2.0) -> str:
     """As `probe`; and `silent` for what takes a connection and does not answer in time, or is too busy to.
 
-    A stopped broker and a stranger look the same then.
+    A stopped broker and a stranger look the same then. A connection that ends without an answer may be a broker that is
+    just ending: it is looked at again, and a stranger is what goes on like that.
     """
+    for _ in range(LOOKS):
+        there = _look(port, secret, timeout_s)
+        if there != "ended":
+            return there
+        time.sleep(AGAIN_S)
+    return "foreign"
+
+
+def _look(port: int, secret: bytes, timeout_s: float) -> str:
+    """One look, on a connection of its own; `ended` when that ended without an answer."""
     from lattice.guard.tokens import check_proof
 
     client = Client(port, timeout_s=timeout_s)
@@ -74,8 +86,9 @@ def look(port: int, secret: bytes, timeout_s: float = 2.0) -> str:
     except Refusal as refusal:
         if refusal.code == "unreachable":
             return "none"
-        timed_out = refusal.code == "unknown_outcome" and time.monotonic() - begun >= 0.9 * timeout_s
-        return "silent" if timed_out or (refusal.status == 503 and refusal.code != "unknown_outcome") else "foreign"
+        if refusal.code == "unknown_outcome":
+            return "silent" if time.monotonic() - begun >= 0.9 * timeout_s else "ended"
+        return "silent" if refusal.status == 503 else "foreign"
     finally:
         client.close()
     return "ours" if check_proof(secret, nonce, port, health.get("pid"), health.get("proof")) else "foreign"

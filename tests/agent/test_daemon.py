@@ -45,6 +45,20 @@ class Who(WithHome):
                 self.assertEqual(daemon.probe(port, self.secret()), "foreign")
                 self.assertNotIn(self.secret(), bytes(got))
 
+    def test_a_broker_that_dies_while_it_is_asked_is_gone_and_no_stranger(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as dying:
+
+            def die() -> None:
+                connection, _ = dying.accept()
+                connection.recv(65536)
+                dying.close()
+                connection.close()
+
+            thread = threading.Thread(target=die)
+            thread.start()
+            self.assertEqual(daemon.look(dying.getsockname()[1], self.secret()), "none")
+            thread.join(5)
+
     def test_what_takes_a_connection_and_says_nothing_is_silent(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as mute:
             port = mute.getsockname()[1]

@@ -6,7 +6,7 @@ import os
 import subprocess
 import unittest
 
-from tests.running import PYTHON, TOP, Broker, Session, brokers_of, environment, figure, free_port, temporary_home
+from tests.running import PYTHON, TOP, Broker, Session, brokers_of, environment, figure, free_port, temporary_home, until
 
 SESSIONS = figure(12, 40, 200)
 ROUNDS = figure(2, 3)
@@ -48,7 +48,8 @@ class AllAtOnce(unittest.TestCase):
                 try:
                     survivors = self.losers_go(running)
                     self.assertEqual(len(survivors), 1)
-                    self.assertEqual([card["pid"] for card in brokers_of(home)], [survivors[0].pid])
+                    cards = until(lambda home=home: brokers_of(home), "the one that is left says where it is")
+                    self.assertEqual([card["pid"] for card in cards], [survivors[0].pid])
                 finally:
                     for process in running:
                         process.kill()

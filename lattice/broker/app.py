@@ -302,11 +302,13 @@ class Broker:
         return caller
 
     def _screened(self, call: Call) -> Call:
-        fields = SCREENED.get(call.operation.name, ())
-        verdict = None
+        fields = SCREENED.get(call.operation.name)
+        if not fields:
+            return call
+        verdict, folders = None, self.workspace_dirs()
         for name, channel in fields:
             for text in _texts(call.values.get(name)):
-                verdict = verdict or content.judge(text, channel, self.workspace_dirs())
+                verdict = verdict or content.judge(text, channel, folders)
         if verdict is None or call.operation.name in handlers.JUDGED_LATE:
             return replace(call, verdict=verdict) if verdict else call
         raise rejected(verdict)

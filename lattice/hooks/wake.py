@@ -35,6 +35,7 @@ def run(hook: Hook) -> int:
     lock = Exclusive(hook.traces.path("wake"))
     if not lock.acquire():
         return 0  # another one waits already
+    lock.write(f"{os.getpid()}\n")
     is_known = False  # the broker shows that this session is woken by us
     start = process.started(hook.client)
     end = time.monotonic() + MAX_S

@@ -31,21 +31,18 @@ class Waking(Hooked):
         process.kill()
         process.communicate()
 
-    def waits(self) -> None:
-        """Some hook of this session waits for mail."""
-        import fcntl
+    def waits(self, process: subprocess.Popen[str]) -> None:
+        """It is the one hook of this session that waits. Read, never locked: who tries the lock keeps the hook from it."""
+        path = os.path.join(self.broker.state, "hooks", f"{self.client}.wake")
 
-        def held() -> bool:
+        def holder() -> str:
             try:
-                with open(os.path.join(self.broker.state, "hooks", f"{self.client}.wake"), "rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with open(path, encoding="utf-8") as file:
+                    return file.read().strip()
             except FileNotFoundError:
-                return False
-            except BlockingIOError:
-                return True
-            return False
+                return ""
 
-        until(held, "it waits")
+        until(lambda: holder() == str(process.pid), "it waits")
 
     def test_it_is_opt_in_and_runs_beside_the_session(self) -> None:
         self.assertNotIn("Wake", json.dumps(claude_hooks.entries()))
@@ -57,7 +54,7 @@ class Waking(Hooked):
         self.session()
         alice = self.other()
         waiting = self.start()
-        self.waits()
+        self.waits(waiting)
         until(lambda: "rewake" in self.broker.person().get(f"/peer/{self.peer}")["ways"], "the page says that it is woken so")
         second = self.start()
         self.assertEqual((second.wait(20), waiting.poll()), (0, None))  # one waits already
@@ -68,7 +65,7 @@ class Waking(Hooked):
         self.assertIn("check_messages", err)
         self.assertNotIn("secret plan", err)
         again = self.start()  # the session left its mail where it is: it is not woken for that again
-        self.waits()
+        self.waits(again)
         alice.post("/send", {"recipient_id": self.peer, "category": "error", "content": "more"})
         _, err = again.communicate(timeout=20)
         self.assertEqual(again.returncode, 2)

@@ -11,6 +11,7 @@ import faulthandler
 import gc
 import importlib
 import json
+import signal
 import sys
 import threading
 import time
@@ -105,6 +106,8 @@ def run_module(task: dict[str, Any]) -> int:
     """Load the module and run those of its tests that fit and have not run. The runner reads what came of it."""
     from tests.__main__ import fits_pattern
 
+    # A shell's background job is started with Ctrl-C ignored, and hands that on to all it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     module: str = task["module"]
     ledger = Ledger(task["results"], task["bound_s"], task["require_field"])
     ledger.bound(task["bound_s"])

@@ -4,8 +4,9 @@
     python -m tests unit                one of the kinds of the table below; also a folder (web) or a module (tests.web.test_server)
     python -m tests --storms            storms and properties at their full figures
     python -m tests --require-field     the field tests; a missing program is a failure
-    python -m tests --nightly           storms, properties and field tests at the largest figures
-    python -m tests -k lock --seed 7    only tests whose name has the word; repeat a seeded run
+    python -m tests --nightly           all of these at the largest figures, and what only runs at night
+    python -m tests -k lock --replay 7  only tests whose name has the word; repeat a seeded run
+    python -m tests --publish           what measures the bar (tests/bar.py) at its figures; writes docs/reliability.md
 
 Each module runs in a process of its own, with warnings as errors, an empty home and its own temporary folder,
 so that no test sees another's state or the user's. A test that takes longer than its bound (60 s, or the class's
@@ -26,6 +27,9 @@ import sys
 import tempfile
 import threading
 import time
+from typing import Any
+
+from tests import bar, figures
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
@@ -43,13 +47,34 @@ KINDS: dict[str, tuple[str, ...]] = {
     "tests.storms.test_kills": ("chaos",),
     "tests.storms.test_frozen": ("chaos",),
     "tests.storms.test_departed": ("chaos",),
-    "tests.storms.test_mutated_bodies": ("abuse",),
+    "tests.simulator": ("unit", "stress"),
+    "tests.threats": ("abuse",),
+    "tests.fuzz": ("abuse",),
+    "tests.nightly": ("stress",),
+    "tests.nightly.test_mutants": ("unit",),
 }
 ALL_KINDS = ("unit", "stress", "chaos", "e2e", "abuse")
-# These start many processes or measure: they do not share the machine with other tests.
-ALONE = ("tests.storms", "tests.field")
-# But these only wait.
-QUIET = ("tests.storms.test_frozen", "tests.storms.test_departed", "tests.cli.test_demo")
+# These measure time, or drive programs that do: nothing else runs beside them.
+ALONE = (
+    "tests.field",
+    "tests.storms.test_speed",
+    "tests.storms.test_stops",
+    "tests.storms.test_disk_faults",
+    "tests.nightly.test_millions",
+)
+# These mostly wait: they get a lane of their own, and start first.
+QUIET = (
+    "tests.storms.test_frozen",
+    "tests.storms.test_departed",
+    "tests.storms.test_orphans",
+    "tests.cli.test_demo",
+    "tests.nightly.test_soak",
+)
+# These take longest at full figures: they start before the others, so that none of them runs on alone at the end.
+LONG = ("tests.storms.test_kills", "tests.storms.test_linear", "tests.storms.test_starts", "tests.nightly.test_mutants")
+# What --storms and --nightly choose; the last only at night, or by name.
+FULL = ("tests.storms", "tests.properties", "tests.simulator", "tests.threats", "tests.fuzz")
+NIGHTLY = "tests.nightly"
 FIELD = "tests.field"
 TIME_BOUND_S = 60.0
 
@@ -62,6 +87,8 @@ def main(arguments: list[str]) -> int:
     options = _options(arguments)
     if options.sum:
         return _sum(options.sum)
+    if options.publish and not options.nightly:
+        options.storms = options.require_field = True
     modules = select(discover(), options)
     if not modules:
         print(f"nothing fits {' '.join(options.selection)}; kinds: {', '.join(ALL_KINDS)}")
@@ -79,7 +106,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("-k", dest="pattern", default="", help="only tests whose id contains this, or fits it as a shell pattern")
     parser.add_argument("-j", dest="jobs", type=int, default=min(2, os.cpu_count() or 1), help="modules side by side (default 2)")
     parser.add_argument("-v", dest="verbose", action="store_true", help="show what the tests print")
-    parser.add_argument("--seed", type=int, default=0, help="repeat the seeded tests with this seed")
+    parser.add_argument("--replay", type=int, default=0, metavar="SEED", help="repeat the seeded tests with this seed")
+    parser.add_argument("--publish", action="store_true", help="put the figures of this run onto docs/reliability.md")
     parser.add_argument("--record", default="", metavar="FILE", help="write every test's outcome as JSON")
     parser.add_argument("--sum", nargs="+", metavar="FILE", help="add up recorded runs: a test that ran later is not a skip")
     return parser.parse_args(arguments)
@@ -103,18 +131,25 @@ def _is_under(module: str, prefix: str) -> bool:
     return module == prefix or module.startswith(prefix + ".")
 
 
+def _is_under_any(module: str, prefixes: tuple[str, ...]) -> bool:
+    return any(_is_under(module, prefix) for prefix in prefixes)
+
+
 def select(modules: list[str], options: argparse.Namespace) -> list[str]:
-    """The modules to run. Figures choose folders (`--storms` runs only storms and properties); words narrow them down."""
-    figures: set[str] = set()
-    if options.storms or options.nightly:
-        figures |= {"tests.storms", "tests.properties"}
-    if options.require_field or options.nightly:
-        figures |= {FIELD}
-    if figures and not options.selection:
-        modules = [module for module in modules if any(_is_under(module, prefix) for prefix in figures)]
+    """The modules to run. Figures choose folders (`--storms` runs what has figures); words narrow them down."""
     if options.selection:
-        modules = [module for module in modules if any(_fits(module, word) for word in options.selection)]
-    return modules
+        return [module for module in modules if any(_fits(module, word) for word in options.selection)]
+    chosen: set[str] = set()
+    if options.storms or options.nightly:
+        chosen |= {*FULL}
+    if options.require_field or options.nightly:
+        chosen |= {FIELD}
+    if options.nightly:
+        chosen |= {NIGHTLY}
+    if options.publish:
+        chosen |= {place for row in bar.ROWS for place in row.where}
+    modules = [module for module in modules if options.nightly or not _is_under(module, NIGHTLY)]
+    return [module for module in modules if not chosen or any(_is_under(module, place) for place in chosen)]
 
 
 def _fits(module: str, word: str) -> bool:
@@ -133,6 +168,7 @@ class Tally:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.outcomes: dict[str, dict[str, object]] = {}
+        self.measured: list[dict[str, Any]] = []
 
     def add(self, module: str, records: list[dict[str, object]], took_s: float) -> None:
         count = {"passed": 0, "failed": 0, "skipped": 0}
@@ -151,55 +187,69 @@ class Tally:
 
 def _run(modules: list[str], options: argparse.Namespace) -> int:
     tally, started = Tally(), time.monotonic()
-    seed = options.seed or int.from_bytes(os.urandom(4), "big")
+    seed = options.replay or int.from_bytes(os.urandom(4), "big")
     print(f"{len(modules)} modules, Python {sys.version.split()[0]}, {os.cpu_count()} cores, seed {seed}", flush=True)
-    alone = [module for module in modules if module.startswith(ALONE) and module not in QUIET]
-    # The long ones first: they wait while the others work.
-    side_by_side = sorted((module for module in modules if module not in alone), key=lambda module: module not in QUIET)
-    _work_off(side_by_side, max(1, options.jobs), tally, options, seed)
-    _work_off(alone, 1, tally, options, seed)
+    alone = [module for module in modules if _is_under_any(module, ALONE)]
+    quiet = [module for module in modules if _is_under_any(module, QUIET)]
+    others = sorted((module for module in modules if module not in {*alone, *quiet}), key=lambda module: not _is_under_any(module, LONG))
+    _work_off([(quiet, 2), (others, max(1, options.jobs))], tally, options, seed)
+    _work_off([(alone, 1)], tally, options, seed)
     _report(tally, time.monotonic() - started)
     if options.record:
         with open(options.record, "w", encoding="utf-8") as file:
             json.dump(list(tally.outcomes.values()), file)
     passed, failed, skipped = tally.count()
+    if options.publish:
+        faults = {test for test, record in tally.outcomes.items() if record["outcome"] == "failed"}
+        for wrong in figures.publish("N" if options.nightly else "C", tally.measured, faults, modules, seed):
+            print(f"not met: {wrong}")
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return 1 if failed or not passed + skipped else 0
 
 
-def _work_off(modules: list[str], jobs: int, tally: Tally, options: argparse.Namespace, seed: int) -> None:
-    waiting = list(reversed(modules))
+def _work_off(lanes: list[tuple[list[str], int]], tally: Tally, options: argparse.Namespace, seed: int) -> None:
+    """Run the modules of each lane in order, as many at once as the lane says."""
 
-    def mind() -> None:
+    def mind(waiting: list[str]) -> None:
         while True:
             with tally.lock:
                 if not waiting:
                     return
                 module = waiting.pop()
             started = time.monotonic()
-            records = _run_module(module, options, seed)
+            records, measured = _run_module(module, options, seed)
+            with tally.lock:
+                tally.measured += measured
             tally.add(module, records, time.monotonic() - started)
 
-    minders = [threading.Thread(target=mind) for _ in range(jobs)]
+    minders = []
+    for modules, jobs in lanes:
+        waiting = list(reversed(modules))
+        minders += [threading.Thread(target=mind, args=(waiting,)) for _ in range(jobs)]
     for minder in minders:
         minder.start()
     for minder in minders:
         minder.join()
 
 
-def _run_module(module: str, options: argparse.Namespace, seed: int) -> list[dict[str, object]]:
-    """Run one module in workers: one, and another after each test that had to be ended."""
-    records: list[dict[str, object]] = []
+Records = list[dict[str, object]]
+
+
+def _run_module(module: str, options: argparse.Namespace, seed: int) -> tuple[Records, list[dict[str, Any]]]:
+    """(outcomes, figures) of one module, run in workers: one, and another after each test that had to be ended."""
+    records: Records = []
+    measured: list[dict[str, Any]] = []
     for _ in range(20):
         done = [str(record["id"]) for record in records]
-        fresh, complete = _one_worker(module, done, options, seed)
+        fresh, told, complete = _one_worker(module, done, options, seed)
         records += fresh
+        measured += told
         if complete or not fresh:
-            return records
-    return records
+            break
+    return records, measured
 
 
-def _one_worker(module: str, done: list[str], options: argparse.Namespace, seed: int) -> tuple[list[dict[str, object]], bool]:
+def _one_worker(module: str, done: list[str], options: argparse.Namespace, seed: int) -> tuple[Records, list[dict[str, Any]], bool]:
     scratch = os.path.realpath(tempfile.mkdtemp(prefix="c2t"))  # short: socket names in it have 108 bytes
     results = os.path.join(scratch, "results.jsonl")
     output = os.path.join(scratch, "output.txt")
@@ -207,12 +257,12 @@ def _one_worker(module: str, done: list[str], options: argparse.Namespace, seed:
         "module": module, "done": done, "results": results, "pattern": options.pattern, "bound_s": TIME_BOUND_S,
         "field": FIELD, "require_field": bool(options.require_field or options.nightly),
     }  # fmt: skip
-    figures = "nightly" if options.nightly else "full" if options.storms else "short"
+    size = "nightly" if options.nightly else "full" if options.storms else "short"
     try:
         with open(output, "wb") as sink:
             worker = subprocess.Popen(
                 [sys.executable, "-W", "error", "-m", "tests", "--worker", json.dumps(task)],
-                cwd=TOP, env=_environment(scratch, seed, figures), stdin=subprocess.DEVNULL,
+                cwd=TOP, env=_environment(scratch, seed, size), stdin=subprocess.DEVNULL,
                 stdout=None if options.verbose else sink, stderr=None if options.verbose else subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
@@ -229,13 +279,13 @@ def _one_worker(module: str, done: list[str], options: argparse.Namespace, seed:
         for record in records:
             if record["outcome"] == "failed" and record.get("print"):
                 record["detail"] = f"{record['detail']}\n{_tail(output)}"
-        return records, complete
+        return records, figures.read_measured(os.path.join(scratch, "measured")), complete
     finally:
         _end_detached(scratch)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _environment(scratch: str, seed: int, figures: str) -> dict[str, str]:
+def _environment(scratch: str, seed: int, size: str) -> dict[str, str]:
     """What a test sees: nothing of the user's own sessions, brokers or settings."""
     keep = ("PATH", "LANG", "LC_ALL", "TERM", "SYSTEMROOT", "COMSPEC", "PATHEXT", "C2_LATTICE_FIELD", "VIRTUAL_ENV", "CI")
     environment = {name: os.environ[name] for name in keep if name in os.environ}
@@ -246,7 +296,7 @@ def _environment(scratch: str, seed: int, figures: str) -> dict[str, str]:
     environment |= {
         "HOME": home, "USERPROFILE": home, "TMPDIR": scratch, "TMP": scratch, "TEMP": scratch, "PYTHONDONTWRITEBYTECODE": "",
         "C2_LATTICE_HOME": os.path.join(home, ".c2-lattice"), "C2_LATTICE_DB": os.path.join(home, ".c2-lattice.db"),
-        "C2_LATTICE_TEST_SEED": str(seed), "C2_LATTICE_TEST_FIGURES": figures,
+        "C2_LATTICE_TEST_SEED": str(seed), "C2_LATTICE_TEST_FIGURES": size, "C2_LATTICE_TEST_MEASURED": os.path.join(scratch, "measured"),
     }  # fmt: skip
     return {name: value for name, value in environment.items() if value}
 

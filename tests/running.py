@@ -38,9 +38,9 @@ def figure(short: int, full: int, nightly: int = 0) -> int:
 
 
 def chance(test: unittest.TestCase) -> random.Random:
-    """This test's own random numbers; the seed is printed, `--seed N` repeats it."""
+    """This test's own random numbers; the seed is printed, `--replay N` repeats it."""
     seed = int(os.environ.get("C2_LATTICE_TEST_SEED", "0")) or int.from_bytes(os.urandom(4), "big")
-    print(f"{test.id()}: --seed {seed}", flush=True)
+    print(f"{test.id()}: --replay {seed}", flush=True)
     digest = hashlib.sha256(f"{seed} {test.id()}".encode()).digest()
     return random.Random(int.from_bytes(digest[:8], "big"))
 

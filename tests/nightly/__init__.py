@@ -1,0 +1,1 @@
+"""What only runs at night: what takes long, or needs much room."""

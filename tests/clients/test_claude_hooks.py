@@ -13,7 +13,7 @@ from lattice.clients import claude_hooks, config_files, record
 from lattice.clients.claude_hooks import HooksFile, entries
 from lattice.clients.config_files import Unreadable, append_items, remove_items
 
-FOREIGN = '''{
+FOREIGN = """{
     "model" : "opus",   "permissions": {"allow": ["Bash(ls:*)"]},
     "hooks": {
         "PreToolUse": [
@@ -23,7 +23,7 @@ FOREIGN = '''{
     },
     "last": 1.50
 }
-'''
+"""
 
 
 class InSettings(unittest.TestCase):

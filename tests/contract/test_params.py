@@ -159,7 +159,7 @@ class SchemaTest(unittest.TestCase):
     def test_each_kind_says_its_type(self) -> None:
         self.assertEqual(
             ["string", "integer", "boolean", "string", "array", "array", "array", "object", "array"],
-            [schema(param)["type"] for param in OF_EVERY_KIND]
+            [schema(param)["type"] for param in OF_EVERY_KIND],
         )
 
     def test_a_choice_lists_its_words_and_a_list_its_items(self) -> None:

@@ -299,6 +299,6 @@ def honest() -> Iterator[str]:
         yield "> " + text.replace("\n", "\n> ")
     for number, text in enumerate(_PATHS):
         yield f"I am editing `{text}` now; ({text}) is mine until task {number} is done."
-        yield f"path=\"{text}\", then {_PATHS[number - 1]}; 完了、см. {text}"
+        yield f'path="{text}", then {_PATHS[number - 1]}; 完了、см. {text}'
     for number, text in enumerate(_TALK):
         yield f"{text}\n{_LOGS[number % len(_LOGS)]}\n{_HASHES[number % len(_HASHES)]}"

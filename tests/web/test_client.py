@@ -118,7 +118,7 @@ class Calls(ClientCase):
 
     def test_any_text_comes_through(self) -> None:
         client = self.client(self.start().port)
-        body = {"text": "é 日本 😀 \u202e \"quoted\" \\ \n", "big": "x" * 300_000}
+        body = {"text": 'é 日本 😀 \u202e "quoted" \\ \n', "big": "x" * 300_000}
         self.assertEqual(client.call("POST", "/x", body)["body"], body)
 
     def test_each_refusal_is_its_class_with_its_details(self) -> None:

@@ -173,9 +173,7 @@ class Answers(ServerCase):
         connection.sendall(self.request("POST", "/x", b"{}"))
         reply = read_reply(connection)
         self.assertEqual(reply.status, 409)
-        self.assertEqual(
-            reply.json(), {"error": "held by w2", "code": "conflict", "retryable": False, "hint": "ask it", "holder": "w2"}
-        )
+        self.assertEqual(reply.json(), {"error": "held by w2", "code": "conflict", "retryable": False, "hint": "ask it", "holder": "w2"})
         connection.sendall(self.request())
         self.assertEqual(read_reply(connection).headers["www-authenticate"], "Bearer")
         connection.sendall(self.request())

@@ -34,7 +34,7 @@ from lattice.errors import Forbidden, NotFound, Refusal, Rejected, TooMany, Unau
 from lattice.guard import content, tokens
 from lattice.guard.rate import Rate
 from lattice.guard.roles import may
-from lattice.store.database import Database, Tx
+from lattice.store.database import READ_S, Database, Tx
 from lattice.web.router import Router
 from lattice.web.server import Answer, Parked, Request, Stream
 
@@ -67,6 +67,8 @@ SCREENED: dict[str, tuple[tuple[str, str], ...]] = {
 }
 # Where the person may say in which workspace.
 PLACED = frozenset(("create_task", "create_batch", "send_message", "set_memory", "create_run", "pause_all", "resume_all"))
+# These read much of the log, which has no bound but its age.
+LONG_READS = {"verify": 120.0, "state": 60.0, "export_run": 60.0}
 # A 429 of these does not count towards the automatic pause: a session records its turns as fast as they come.
 UNCOUNTED = frozenset(("log_conversation",))
 
@@ -161,8 +163,8 @@ class Broker:
         """A write of the broker's own making, or the last step of a call."""
         return self.database.write(fn, at=self.clock.now(), op=op)
 
-    def read(self, fn: Callable[[Tx], Any]) -> Any:
-        return self.database.read(fn, at=self.clock.now())
+    def read(self, fn: Callable[[Tx], Any], within_s: float = READ_S) -> Any:
+        return self.database.read(fn, at=self.clock.now(), within_s=within_s)
 
     # -- identify ------------------------------------------------------------------------------------------
 
@@ -342,7 +344,7 @@ class Broker:
         if operation.roles == ANYONE:
             result = handler(None, call)  # it looks at no table, so it answers whatever the database does
         elif operation.effect == "read":
-            result = self.read(lambda tx: handler(tx, call))
+            result = self.read(lambda tx: handler(tx, call), LONG_READS.get(operation.name, READ_S))
         elif operation.effect == "write":
             result = self.write(lambda tx: self._once(tx, call, handler), operation.name)
             settle = handlers.SETTLE.get(operation.name)

@@ -5,6 +5,9 @@ a time. What `write` returned is on disk: WAL, synchronous=FULL, and on macOS fu
 sees one moment, and every write that was answered before it began. The file and those beside it
 are 0600, whatever the umask.
 
+Once it is open, neither kind can attach a file or change the schema, and a read is ended after READ_S
+(`store/confined.py`).
+
 It does not keep other processes away: who opens it holds the lock beside it first. It does not
 check whether the file lies on a network file system, where WAL does not work.
 """
@@ -18,10 +21,10 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from lattice.errors import Internal, Refusal, Unavailable
-from lattice.store import backup, migrate
+from lattice.store import backup, confined, migrate
 from lattice.store.writer import Tx, Writer, describe
 
 __all__ = ["Database", "Tx"]  # Tx: whoever writes a function for `write` needs only this module
@@ -32,6 +35,7 @@ T = TypeVar("T")
 
 READERS = 8
 READER_WAIT_S = 10.0  # then the reads are too slow for their number, and saying so is better than a queue
+READ_S = 2.0  # a read of ours takes milliseconds, also with a million messages
 STATEMENTS = 512  # prepared ones that each connection keeps: more than the program has
 BUSY_MS = 5000  # a person's `sqlite3` shell may hold the file for a moment
 WAL_BYTES = 64 * 1024 * 1024  # the -wal file is cut back to this after a checkpoint
@@ -41,6 +45,11 @@ SYNCHRONOUS = ("FULL", "NORMAL", "OFF")
 
 def _ignore(_: object) -> None:
     """For who wants no after-effects, or exits in another way."""
+
+
+class _Reader(NamedTuple):
+    connection: sqlite3.Connection
+    patience: confined.Patience
 
 
 class Database:
@@ -72,9 +81,10 @@ class Database:
         except BaseException:
             self._connection.close()
             raise
+        confined.confine(self._connection, writes=True)
         self._writer = Writer(self._connection, on_commit=on_commit, on_fatal=on_fatal)
         self._readers = threading.Lock()  # guards _idle and _closed
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[_Reader] = []
         self._places = threading.Semaphore(READERS)
         self._closed = False
 
@@ -82,13 +92,15 @@ class Database:
         """Run `fn(tx)` in a transaction; its value, once it is on disk. See Writer.write for what it raises."""
         return self._writer.write(fn, at=at, op=op)
 
-    def read(self, fn: Callable[[Tx], T], *, at: float = 0.0) -> T:
+    def read(self, fn: Callable[[Tx], T], *, at: float = 0.0, within_s: float = READ_S) -> T:
         """Run `fn(tx)` on a read-only connection; all it reads is one moment.
 
-        Unavailable when no connection comes free in READER_WAIT_S, or after close;
-        Internal `read_failed` when the disk or the database fails.
+        Unavailable when no connection comes free in READER_WAIT_S, after close, or (`read_too_long`)
+        when SQLite is still at it after `within_s`; Internal `read_failed` when the disk or the database fails.
         """
-        connection = self._borrow()
+        reader = self._borrow()
+        reader.patience.begins(within_s)
+        connection = reader.connection
         tx = Tx(connection, at)
         sound = False
         try:
@@ -108,7 +120,7 @@ class Database:
             raise
         finally:
             tx.end()
-            self._give_back(connection, sound)
+            self._give_back(reader, sound)
 
     @property
     def health(self) -> dict[str, object]:
@@ -128,19 +140,20 @@ class Database:
             self._closed = True
             idle, self._idle = self._idle, []
         drained = self._writer.close()
-        for connection in idle:
-            connection.close()
+        for reader in idle:
+            reader.connection.close()
         if not drained:
             log.error("a write did not end; the database stays open until the process ends")
             return
         if not self._writer.dead:  # after an error of the disk the next start judges what is in the WAL
             try:
+                confined.release(self._connection)
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.Error as error:  # what was answered is in the WAL, and stays there
                 log.error("the last checkpoint failed: %s", describe(error))
         self._connection.close()
 
-    def _borrow(self) -> sqlite3.Connection:
+    def _borrow(self) -> _Reader:
         if not self._places.acquire(timeout=READER_WAIT_S):
             raise Unavailable("too many reads at once; call again in a moment", code="readers_busy")
         try:
@@ -157,14 +170,15 @@ class Database:
             self._places.release()
             raise
 
-    def _give_back(self, connection: sqlite3.Connection, sound: bool) -> None:
+    def _give_back(self, reader: _Reader, sound: bool) -> None:
+        connection = reader.connection
         try:
             if sound and connection.in_transaction:
                 connection.execute("ROLLBACK")  # it wrote nothing
             with self._readers:
                 keep = sound and not self._closed
                 if keep:
-                    self._idle.append(connection)
+                    self._idle.append(reader)
             if not keep:
                 connection.close()
         finally:
@@ -179,6 +193,8 @@ class Database:
         match code & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
                 return Unavailable("another program holds the database; call again", code="database_busy")
+            case sqlite3.SQLITE_INTERRUPT:
+                return Unavailable("this took too long to read, and was ended", hint="ask for less at once", code="read_too_long")
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
                 self._writer.condemn(error)
             case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_FULL | sqlite3.SQLITE_NOMEM:
@@ -262,7 +278,7 @@ def _cannot_open(error: sqlite3.DatabaseError, path: str, backups_dir: str) -> E
     return error
 
 
-def _reader(path: str) -> sqlite3.Connection:
+def _reader(path: str) -> _Reader:
     connection = sqlite3.connect(
         backup.uri(path, "mode=ro"),
         uri=True,
@@ -275,7 +291,8 @@ def _reader(path: str) -> sqlite3.Connection:
     connection.execute("PRAGMA query_only=1")
     connection.execute("PRAGMA trusted_schema=OFF")
     connection.execute("PRAGMA temp_store=MEMORY")
-    return connection
+    confined.confine(connection)
+    return _Reader(connection, confined.bound(connection))
 
 
 def _close_to_others(path: str) -> None:

@@ -123,10 +123,21 @@ class Use(DatabaseCase):
     def test_a_read_cannot_write(self) -> None:
         db = self.open()
         for sql in ("DELETE FROM notes", "CREATE TABLE more (id)", "PRAGMA user_version=9"):
-            with self.subTest(sql), self.assertRaises(sqlite3.OperationalError):
+            with self.subTest(sql), self.assertRaises(sqlite3.DatabaseError):
                 db.read(lambda tx, sql=sql: tx.run(sql))  # type: ignore[misc]
         with self.assertRaisesRegex(RuntimeError, "no after-effects"):
             db.read(lambda tx: tx.after("wake", "alice"))
+
+    def test_a_read_that_does_not_end_is_ended_and_others_go_on(self) -> None:
+        db = self.open()
+        db.write(add("a"), at=0.0)
+        endless = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT COUNT(*) FROM n"
+        with self.assertRaises(Unavailable) as caught:
+            db.read(lambda tx: tx.one(endless), within_s=0.1)
+        self.assertEqual((caught.exception.code, caught.exception.status), ("read_too_long", 503))
+        self.assertEqual(db.read(count, within_s=0.0), 1, "a short read is not looked at")
+        db.write(add("b"), at=0.0)
+        self.assertEqual(db.read(count), 2)
 
     def test_all_that_one_read_sees_is_one_moment(self) -> None:
         db = self.open()

@@ -387,6 +387,9 @@ class Broker:
                     flagged.add(rest[0])
                 case "lost":
                     self.presence.tell_lost(rest[0], [rest[1]])
+                    wake.add(rest[0])
+                case "again":
+                    self.presence.has_again(rest[0], rest[1])
                 case "forgiven":
                     self.limits.forgive(rest[0])
                 case "granted":
@@ -405,8 +408,9 @@ class Broker:
         for peer_id in near:
             self.presence.locks_changed(peer_id)
         self._raise_flags(wake | near | flagged)
-        for peer_id in wake | near:
+        for peer_id in wake:
             self.presence.bump(peer_id)
+        for peer_id in wake | near:
             self.wake_key(f"beat:{peer_id}")
         if effects:
             self.wake_key("events")

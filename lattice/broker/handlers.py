@@ -297,8 +297,9 @@ def _pulse(call: Call) -> dict[str, Any]:
         return said
 
     said: dict[str, Any] = broker.read(look)
-    lost = broker.presence.take_lost(caller.id)
-    said.update(stamp=stamp, locks_changed=broker.presence.take_locks_changed(caller.id), lost=lost, version=VERSION, wire=WIRE)
+    # Who never waits (a plain v4 client) shows no stamps.
+    news = broker.presence.news(caller.id, stamp, (call.values["seen"] or "") if call.values["wait_s"] else None)
+    said.update(stamp=stamp, locks_changed=news.relocked, lost=list(news.lost), version=VERSION, wire=WIRE)
     now = broker.clock.now()
     if call.token is not None and call.token.kind == "peer" and call.token.expires - now < RENEW_BEFORE_S:
         said["token"] = tokens.mint_token(broker.secret, subject=caller.id, kind="peer", epoch=call.token.epoch, now=now, ttl_s=TOKEN_S)

@@ -35,6 +35,14 @@ class Pulse:
         return max(MIN_TIMEOUT_S, MISSED_BEATS * self.interval_s)
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a beat tells once: `lost` are paths of locks, `relocked` whether a lock changed in the peer's workspace."""
+
+    lost: tuple[str, ...] = ()
+    relocked: bool = False
+
+
 class Presence:
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,6 +50,7 @@ class Presence:
         self._stamps: dict[str, int] = {}
         self._lost: dict[str, list[str]] = {}
         self._relocked: set[str] = set()  # peers in whose workspace a lock changed since they were told
+        self._told: dict[str, tuple[str, News]] = {}  # with the answer of which stamp, until a beat shows that stamp
         self._granted: dict[int, float] = {}  # fencing token -> when granted or asked for again
         self._closed: dict[int, float] = {}  # fencing token of a closed lock -> since when
         self._kept: dict[int, float] = {}  # place in a lock's queue -> since when the path is kept for it
@@ -77,6 +86,7 @@ class Presence:
             self._stamps.pop(peer_id, None)
             self._lost.pop(peer_id, None)
             self._relocked.discard(peer_id)
+            self._told.pop(peer_id, None)
 
     def drop_late(self, peer_id: str, now: float) -> None:
         """It was given up, unless it was heard since; a later beat begins anew. What it lost is still to be told."""
@@ -131,29 +141,55 @@ class Presence:
 
     def stamp(self, peer_id: str) -> str:
         with self._lock:
-            return f"{self._boot}.{self._stamps.get(peer_id, 0)}"
+            return self._stamp(peer_id)
 
     def bump(self, peer_id: str) -> None:
         with self._lock:
-            self._stamps[peer_id] = self._stamps.get(peer_id, 0) + 1
+            self._bump(peer_id)
 
     def locks_changed(self, peer_id: str) -> None:
         with self._lock:
             self._relocked.add(peer_id)
-
-    def take_locks_changed(self, peer_id: str) -> bool:
-        with self._lock:
-            changed = peer_id in self._relocked
-            self._relocked.discard(peer_id)
-            return changed
+            self._bump(peer_id)
 
     def tell_lost(self, peer_id: str, paths: list[str]) -> None:
         with self._lock:
             self._lost.setdefault(peer_id, []).extend(paths[:100])
+            self._bump(peer_id)
+
+    def has_again(self, peer_id: str, path: str) -> None:
+        """What is its own again is not told as lost."""
+        with self._lock:
+            self._lost[peer_id] = [one for one in self._lost.get(peer_id, ()) if one != path]
+
+    def news(self, peer_id: str, stamp: str, seen: str | None) -> News:
+        """What goes into the answer of this stamp, and comes back until a beat shows that it has seen it.
+
+        `seen` None: the caller shows no stamps, and is told once. Something new since `stamp` was read waits for the beat after.
+        """
+        with self._lock:
+            told_with, told = self._told.pop(peer_id, ("", News()))
+            if told_with != seen and told != News():  # that answer was not heard
+                self._lost[peer_id] = [*told.lost, *self._lost.get(peer_id, ())]
+                self._relocked |= {peer_id} if told.relocked else set()
+            if stamp != self._stamp(peer_id):
+                return News()
+            found = News(tuple(self._lost.pop(peer_id, ())), peer_id in self._relocked)
+            self._relocked.discard(peer_id)
+            if seen is not None and found != News():
+                self._told[peer_id] = (stamp, found)
+            return found
 
     def take_lost(self, peer_id: str) -> list[str]:
+        """What it lost since it was told last: it asks for it by itself."""
         with self._lock:
             return self._lost.pop(peer_id, [])
+
+    def _stamp(self, peer_id: str) -> str:
+        return f"{self._boot}.{self._stamps.get(peer_id, 0)}"
+
+    def _bump(self, peer_id: str) -> None:
+        self._stamps[peer_id] = self._stamps.get(peer_id, 0) + 1
 
     # -- leases with a time of their own ------------------------------------------------------------------
 

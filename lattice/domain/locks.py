@@ -391,6 +391,7 @@ def _settle_losses(tx: Tx, holder: str, kind: str, file_path: str) -> None:
         if row["peer_id"] == holder:
             if reach.covers(kind, file_path, row["reach"], row["file_path"]):
                 tx.run("DELETE FROM lost_locks WHERE peer_id = ? AND file_path = ?", (holder, row["file_path"]))
+                tx.after("again", holder, row["file_path"])
                 tx.after("flag", holder)
         elif not row["taken_by"] and reach.overlap(kind, file_path, row["reach"], row["file_path"]):
             tx.run("UPDATE lost_locks SET taken_by = ? WHERE peer_id = ? AND file_path = ?", (holder, row["peer_id"], row["file_path"]))

@@ -66,6 +66,29 @@ class Alive(BrokerCase):
         self.assertEqual([], self.house.beat("w1")["lost"])
         self.assertEqual("pending", self.house.get("w1", f"/tasks/{task}")["task"]["status"])
 
+    def test_a_loss_is_told_until_the_next_beat_has_heard_of_it(self) -> None:
+        """The answer that told it may not have arrived; one that gives no stamp is told once."""
+        self.house.crew("w1", "w2")
+        self.house.post("w1", "/lock", file_path="/src/a.py")
+        before = self.house.beat("w1", wait_s=3)["stamp"]
+        self.house.post("arch", "/unlock", file_path="/src/a.py")
+        first = self.house.beat("w1", wait_s=3, seen=before)
+        self.assertEqual((["/src/a.py"], True), (first["lost"], first["locks_changed"]))
+        again = self.house.beat("w1", wait_s=3, seen=before)
+        self.assertEqual((["/src/a.py"], True), (again["lost"], again["locks_changed"]))
+        heard = self.house.raw("w1", "POST", "/heartbeat", {"wait_s": 3, "seen": again["stamp"]})
+        self.assertIsInstance(heard, Parked)
+        self.assertEqual(([], False), (heard.then().body["lost"], heard.then().body["locks_changed"]))
+
+    def test_what_a_peer_has_again_is_not_told_as_lost(self) -> None:
+        self.house.enrol("w1", process="first")
+        self.house.post("w1", "/lock", file_path="/src/a.py")
+        self.house.post("w1", "/leave")
+        self.house.pass_time(20)
+        self.house.enrol("w1", process="second")
+        self.assertEqual(["/src/a.py"], [lock["file_path"] for lock in self.house.get("w1", "/locks")["locks"]])
+        self.assertEqual([], self.house.beat("w1", wait_s=3)["lost"])
+
     def test_a_beat_never_revives_a_killed_peer(self) -> None:
         self.house.crew("w1")
         seen = self.house.beat("w1")["stamp"]

@@ -69,6 +69,8 @@ SCREENED: dict[str, tuple[tuple[str, str], ...]] = {
 PLACED = frozenset(("create_task", "create_batch", "send_message", "set_memory", "create_run", "pause_all", "resume_all"))
 # These read much of the log, which has no bound but its age.
 LONG_READS = {"verify": 120.0, "state": 60.0, "export_run": 60.0}
+# What a session says while it ends, or its hooks say after it has left: none of it means that it is here.
+LAST_WORDS = frozenset(("leave", "hook", "ack", "give_back"))
 # A 429 of these does not count towards the automatic pause: a session records its turns as fast as they come.
 UNCOUNTED = frozenset(("log_conversation",))
 
@@ -149,7 +151,7 @@ class Broker:
         caller = self._placed(operation, caller, values)
         call = Call(self, operation, caller, values, request, ticket, token)
         if operation.effect == "write" and ticket is None:
-            self._is_here(caller)
+            self._is_here(caller, operation.name)
         try:
             return self._answer(self._screened(call))
         except (TooMany, Rejected) as refusal:
@@ -319,13 +321,18 @@ class Broker:
         """Folders of live peers: paths below them are daily speech."""
         return sorted({card["working_dir"] for card in self.cards.values() if card["working_dir"] and card["status"] == "active"})
 
-    def _is_here(self, caller: Caller) -> None:
-        """Whoever writes is there, beat or not: a peer that was given up lives again before anything is granted to it.
+    def _is_here(self, caller: Caller, operation: str) -> None:
+        """Whoever writes is there, beat or not: a peer that left or was given up lives again before anything is granted to it.
 
         Else nobody would wait for its next beat, and what it is granted would be held for ever.
         """
         card, now = self.cards.get(caller.id), self.clock.monotonic()
-        if card is None or card["role"] == "system" or self.presence.age(caller.id, now) is not None:
+        if card is None or card["role"] == "system":
+            return
+        if card["status"] == "away":
+            if operation in LAST_WORDS:
+                return
+        elif self.presence.age(caller.id, now) is not None:
             return
         self.presence.heard(caller.id, now, self.clock.now(), card["poll_interval_ms"] / 1000)
         if card["status"] != "active":

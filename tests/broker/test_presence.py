@@ -89,6 +89,18 @@ class Alive(BrokerCase):
         self.assertEqual(["/src/a.py"], [lock["file_path"] for lock in self.house.get("w1", "/locks")["locks"]])
         self.assertEqual([], self.house.beat("w1", wait_s=3)["lost"])
 
+    def test_a_peer_that_left_and_acts_again_is_here_again_and_its_last_words_do_not_bring_it_back(self) -> None:
+        self.house.crew("w1")
+        self.house.post("w1", "/leave")
+        self.house.post("w1", "/hook", event="SessionEnd")
+        self.house.post("w1", "/inbox/return", receipts=["R"])
+        self.assertEqual("away", self.house.status("w1"))
+        self.house.post("w1", "/summary", summary="back")
+        self.assertEqual("active", self.house.status("w1"))
+        self.house.post("w1", "/leave")
+        self.house.post("w1", "/leave")
+        self.assertEqual("away", self.house.status("w1"))
+
     def test_a_beat_never_revives_a_killed_peer(self) -> None:
         self.house.crew("w1")
         seen = self.house.beat("w1")["stamp"]

@@ -17,10 +17,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from lattice import VERSION, WIRE, names, settings
-from lattice.broker import handlers, hooking
+from lattice.broker import handlers, hooking, spawning
 from lattice.broker.call import Call, rejected
 from lattice.broker.flags import Flags
 from lattice.broker.page import Page
@@ -119,6 +120,7 @@ class Broker:
         self.limits = Limits(config.rate)
         self.started = self.clock.monotonic()
         self.swept = self.started
+        self.expected: list[spawning.Opened] = []  # added to by who opens one, taken from by the sweep
         self.counts: dict[str, int] = {}
         self._counting = threading.Lock()  # guards counts and _tokens
         self._tokens: OrderedDict[str, Any] = OrderedDict()
@@ -408,7 +410,9 @@ class Broker:
                 case "ended":
                     self.presence.ended(int(rest[0]))
                 case "escalation":
-                    self._escalation_changed(int(rest[0]))
+                    self.wake_key(f"escalation:{rest[0]}")
+                case "spawn":
+                    self.later(partial(handlers.open_approved, self, int(rest[0])))
         near = {
             card["id"] for card in self.cards.values() if (card["workspace"] in relocked or "" in relocked) and card["status"] == "active"
         }
@@ -421,10 +425,6 @@ class Broker:
             self.wake_key(f"beat:{peer_id}")
         if effects:
             self.wake_key("events")
-
-    def _escalation_changed(self, escalation_id: int) -> None:
-        self.wake_key(f"escalation:{escalation_id}")
-        self.later(lambda: handlers.after_escalation(self, escalation_id))
 
     def _raise_flags(self, peer_ids: set[str]) -> None:
         """Put the flags of these peers where the tables say, before anybody is answered. Only sessions whose client runs hooks have one."""

@@ -464,8 +464,8 @@ def spawn_worker(call: Call) -> dict[str, Any]:
     return spawning.ask(call)
 
 
-def after_escalation(broker: Broker, escalation_id: int) -> None:
-    spawning.after_escalation(broker, escalation_id)
+def open_approved(broker: Broker, escalation_id: int) -> None:
+    spawning.open_approved(broker, escalation_id)
 
 
 # -- locks -------------------------------------------------------------------------------------------------------

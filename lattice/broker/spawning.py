@@ -2,13 +2,15 @@
 
 By default the request is an open escalation (kind spawn) and the caller is told `pending`; the page asks
 the person, the outcome comes as mail, and after ten minutes without an answer it is refused.
-C2_LATTICE_SPAWN=allow, or being the person, skips the question.
+C2_LATTICE_SPAWN=allow, or being the person, skips the question. Who asked hears when a session that was opened
+has not enrolled after two minutes; a broker that was started anew meanwhile no longer knows of it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lattice import names
@@ -27,10 +29,23 @@ log = logging.getLogger("lattice.broker")
 
 REFUSED_AFTER_S = 600.0
 TICKET_S = 900.0  # a session may wait that long before its client starts the server (a trust dialog)
+ARRIVES_WITHIN_S = 120.0
 START = (
     "You are the c2-lattice worker {peer}. Call check_messages, then list_tasks; claim what is claimable, lock files before you edit them, "
     "complete each task with a summary, and go on until nothing is left to claim."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session that was opened and is expected: by whom, where, since when (broker's clocks)."""
+
+    peer_id: str
+    asker: str
+    workspace: str
+    where: str
+    at: float
+    since: float
 
 
 def ask(call: Call) -> dict[str, Any]:
@@ -73,16 +88,10 @@ def ask(call: Call) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def after_escalation(broker: Broker, escalation_id: int) -> None:
-    """A request for a session was answered: open it where the verdict allows, and mail the outcome. Once, whoever calls how often."""
-
-    def look(tx: Tx) -> dict[str, Any]:
-        return escalations.get(tx, escalation_id)
-
+def open_approved(broker: Broker, escalation_id: int) -> None:
+    """The person allowed a session: open it, and mail the outcome."""
     try:
-        row = broker.read(look)
-        if row["kind"] != "spawn" or row["state"] != "resolved" or row["verdict"] != "approve":
-            return
+        row = broker.read(lambda tx: escalations.get(tx, escalation_id))
         request = row["request"]
         try:
             opened = _open(broker, Caller(row["raised_by"], "architect", row["workspace"]), request)
@@ -106,6 +115,26 @@ def refuse_old(broker: Broker) -> None:
         broker.write(refuse, "refuse_spawn")
 
 
+def tell_of_missing(broker: Broker, now: float) -> None:
+    """Sessions that were opened two minutes ago and have not enrolled: whoever asked for one is told, once."""
+    over = [one for one in broker.expected if now - one.since >= ARRIVES_WITHIN_S]
+    for one in over:
+        broker.expected.remove(one)
+        broker.write(lambda tx, one=one: _tell_if_missing(tx, one), "spawn_worker")
+
+
+def _tell_if_missing(tx: Tx, one: Opened) -> None:
+    row = peers.find(tx, one.peer_id)
+    if row is not None and row["last_heartbeat"] >= one.at:
+        return
+    left = int((TICKET_S - ARRIVES_WITHIN_S) // 60)
+    text = (
+        f"session '{one.peer_id}', opened 2 minutes ago ({one.where}), has not arrived. Its client may be waiting there for an answer"
+        f" (trust, sign-in), or could not start. It can still arrive for {left} minutes; after that ask anew."
+    )
+    messages.tell(tx, one.asker, "alert", text, workspace=one.workspace)
+
+
 def _open(broker: Broker, asker: Caller, request: dict[str, Any]) -> dict[str, Any]:
     """Mint the ticket, open the terminal, log it: {peer_id, way, message}."""
     if broker.read(lambda tx: _lives(tx, request["peer_id"])):
@@ -123,6 +152,8 @@ def _open(broker: Broker, asker: Caller, request: dict[str, Any]) -> dict[str, A
         lambda tx: events.note(tx, asker, "spawned", [request["peer_id"]], way=str(opened["way"]), working_dir=request["working_dir"]),
         "spawn_worker",
     )
+    where = f"{opened['way']}: {opened['detail']}"
+    broker.expected.append(Opened(request["peer_id"], asker.id, request["workspace"], where, broker.clock.now(), broker.clock.monotonic()))
     return {"peer_id": request["peer_id"], "way": opened["way"], "message": str(opened["detail"])}
 
 

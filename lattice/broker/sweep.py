@@ -47,6 +47,7 @@ class Sweep:
             self.closed_locks,
             self.kept_places,
             self.unanswered_spawns,
+            self.missing_sessions,
             self.unanswered_permissions,
         ]
         self.chores: list[Callable[[], None]] = [
@@ -149,6 +150,9 @@ class Sweep:
 
     def unanswered_spawns(self) -> None:
         spawning.refuse_old(self._broker)
+
+    def missing_sessions(self) -> None:
+        spawning.tell_of_missing(self._broker, self._last)
 
     def unanswered_permissions(self) -> None:
         broker = self._broker

@@ -70,6 +70,8 @@ def resolve(tx: Tx, caller: Caller, escalation_id: int, verdict: str, answer: st
     )
     events.record(tx, caller, "escalation", [escalation_id], workspace=row["workspace"])
     tx.after("escalation", str(escalation_id))
+    if row["kind"] == "spawn" and verdict == "approve":
+        tx.after("spawn", str(escalation_id))
     return {**row, "state": "resolved", "verdict": verdict, "answer": answer, "resolved_by": caller.id}
 
 

@@ -70,6 +70,28 @@ class TheQuestion(OfSpawning):
         self.house.settle()
         self.assertEqual([], self.opened)
 
+    def test_a_blocker_that_is_answered_leaves_nothing_to_another_thread(self) -> None:
+        id = self.house.post("w1", "/escalations", kind="blocker", text="which?")["escalation_id"]
+        self.house.post(PERSON, f"/escalations/{id}/resolve", verdict="answer", answer="this")
+        self.assertEqual([], self.house.later)
+
+    def test_a_session_that_does_not_arrive_is_told_of_once(self) -> None:
+        self.answer(self.ask(peer_id="w9")["escalation_id"])
+        self.house.texts("arch")
+        self.house.pass_time(119, "arch", "w1")
+        self.assertEqual([], self.house.texts("arch"))
+        self.house.pass_time(400, "arch", "w1")
+        (told,) = self.house.texts("arch")
+        self.assertIn("session 'w9', opened 2 minutes ago (tmux: window 3), has not arrived", told)
+
+    def test_a_session_that_arrives_is_not_told_of_even_if_it_has_ended_since(self) -> None:
+        self.answer(self.ask(peer_id="w9")["escalation_id"])
+        self.house.texts("arch")
+        self.house.enrol("w9")
+        self.house.post("w9", "/leave")
+        self.house.pass_time(400, "arch", "w1")
+        self.assertEqual([], self.house.texts("arch"))
+
     def test_only_the_person_allows_it(self) -> None:
         id = self.ask()["escalation_id"]
         self.refused(403, "arch", f"/escalations/{id}/resolve", {"verdict": "approve"})

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lattice import names
@@ -120,7 +121,7 @@ def tell_of_missing(broker: Broker, now: float) -> None:
     over = [one for one in broker.expected if now - one.since >= ARRIVES_WITHIN_S]
     for one in over:
         broker.expected.remove(one)
-        broker.write(lambda tx, one=one: _tell_if_missing(tx, one), "spawn_worker")
+        broker.write(partial(_tell_if_missing, one=one), "spawn_worker")
 
 
 def _tell_if_missing(tx: Tx, one: Opened) -> None:

@@ -106,11 +106,12 @@ def _database(path: str) -> list[Finding]:
 def _broker(chosen) -> list[Finding]:  # type: ignore[no-untyped-def]
     line = f"broker: {status.broker_line(chosen)}"
     try:
-        there, port, _ = status.look(chosen)
+        there, port, secret = status.look(chosen)
     except SecretError:
         return [Finding("WRONG", line)]
+    also = [Finding("note", f"also running: {one}") for one in status.others(chosen, port, secret)]
     if there == "none":
-        return [Finding("note", f"{line}; {install.own_script('launch.py')} starts it, and so does the first session")]
+        return [Finding("note", f"{line}; {install.own_script('launch.py')} starts it, and so does the first session"), *also]
     if there == "foreign":
         return [Finding("WRONG", f"{line}; end it, or choose another: C2_LATTICE_PORT")]
     if there == "silent":
@@ -120,7 +121,7 @@ def _broker(chosen) -> list[Finding]:  # type: ignore[no-untyped-def]
     cards = [card for card in settings.running_brokers(chosen.home) if card.get("port") == port]
     if cards and cards[0].get("database") != chosen.db:
         found.append(Finding("note", f"it serves {cards[0].get('database')}, not {chosen.db}"))
-    return found
+    return [*found, *also]
 
 
 def _clients(environ: Mapping[str, str], home: str) -> list[Finding]:
@@ -137,7 +138,7 @@ def _clients(environ: Mapping[str, str], home: str) -> list[Finding]:
         hooks = adapter.hooks()
         if hooks and where.entry is not None:
             line = f"{adapter.title}'s hooks: {hooks}"
-            broken = "is gone" in hooks or "not touched" in hooks
+            broken = "is gone" in hooks or "not touched" in hooks or "turned off" in hooks
             found.append(Finding("WRONG" if broken else "note" if "none of ours" in hooks or "run install.py" in hooks else "ok", line))
         if not adapter.program():
             found.append(Finding("note", f"{adapter.title}'s program is not on PATH"))

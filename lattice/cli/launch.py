@@ -186,10 +186,14 @@ def _move(source: str, target: str) -> None:
 
 
 def _status(chosen, environ: Mapping[str, str]) -> int:  # type: ignore[no-untyped-def]
-    there, port, _ = status.look(chosen)
+    there, port, secret = status.look(chosen)
     print(f"broker: {status.broker_line(chosen)}")
+    for one in status.others(chosen, port, secret):
+        print(f"        also running: {one} (ask it with --port)")
     for adapter in install.adapters(environ, chosen.home):
         print(f"{adapter.title}: {install.registration(adapter)}")
+        if adapter.hooks():
+            print(f"  hooks: {adapter.hooks()}")
     if there != "ours":
         return 3
     door = Door(chosen, environ, port, as_person=True)

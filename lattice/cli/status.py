@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lattice import VERSION, WIRE, daemon
+from lattice import VERSION, WIRE, daemon, settings
 from lattice.errors import Refusal
 from lattice.guard.tokens import SecretError, load_secret
 from lattice.settings import DEFAULT_PORT
@@ -31,6 +31,16 @@ def health(port: int) -> dict[str, object]:
         return {}
     finally:
         client.close()
+
+
+def others(chosen, port: int, secret: bytes) -> list[str]:  # type: ignore[no-untyped-def]
+    """Brokers of this home that answer on another port than this one: a sentence on each."""
+    cards = settings.running_brokers(chosen.home) if secret else []
+    return [
+        f"http://127.0.0.1:{card['port']}/dashboard with {card.get('database')}, process {card.get('pid')}"
+        for card in cards
+        if card["port"] != port and daemon.probe(int(str(card["port"])), secret) == "ours"
+    ]
 
 
 def broker_line(chosen) -> str:  # type: ignore[no-untyped-def]

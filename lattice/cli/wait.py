@@ -2,7 +2,7 @@
 
     c2-lattice wait [--timeout SECONDS] [--urgent] [--json] [--port N]
 
-Prints one line and ends with 0 when mail waits, with 1 when the time is up (without --timeout it has none). It takes
+Prints one line and ends with 0 when mail waits, with 1 when the time is up (without --timeout there is none). It takes
 nothing: `c2-lattice inbox`, or the session's own check_messages, does. A broker that restarts meanwhile is waited
 for; one that was never there is not. Ends when the shell that started it is gone: nobody would read the line.
 """
@@ -38,22 +38,25 @@ def main(words: list[str]) -> int:
     timeout_s, is_urgent, as_json, port = _parse(words)
     environ = {**os.environ, **({"C2_LATTICE_PORT": port} if port else {})}
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    waiting = wait(settings.read(environ), environ, timeout_s, is_urgent)
-    if waiting is None:
-        return TIME_IS_UP
-    print(json.dumps(waiting, ensure_ascii=False) if as_json else show.said("wait_mail", waiting), flush=True)
-    return IS_THERE
+    is_there, waiting = wait(settings.read(environ), environ, timeout_s, is_urgent)
+    line = show.said("wait_mail", waiting)
+    if not is_there:
+        what, but = ("nothing urgent", f" ({line})" if waiting.get("unread") else "") if is_urgent else ("no mail", "")
+        line = f"{what} within {timeout_s:g} s{but}"
+    print(json.dumps(waiting, ensure_ascii=False) if as_json else line, flush=True)
+    return IS_THERE if is_there else TIME_IS_UP
 
 
-def wait(chosen: Settings, environ: Mapping[str, str], timeout_s: float | None, is_urgent: bool) -> dict[str, object] | None:
-    """What waits; None when the time is up. Raises the Refusal of a broker that was never there, or that refuses for good."""
+def wait(chosen: Settings, environ: Mapping[str, str], timeout_s: float | None, is_urgent: bool) -> tuple[bool, dict[str, object]]:
+    """Whether it came in time, and all that waits. Raises the Refusal of a broker that was never there, or that refuses for good."""
     until = None if timeout_s is None else time.monotonic() + timeout_s
     door: Door | None = None
     met = False
+    answer: dict[str, object] = {"unread": 0, "unread_from": [], "urgent": 0}
     while True:
         left = CHUNK_S if until is None else until - time.monotonic()
         if left <= 0 and met:
-            return None
+            return False, answer
         chunk_s = max(0, min(CHUNK_S, int(left + 0.999)))
         try:
             door = door or Door(chosen, environ, locate(chosen))
@@ -70,7 +73,7 @@ def wait(chosen: Settings, environ: Mapping[str, str], timeout_s: float | None, 
         met = True
         if answer.get("urgent" if is_urgent else "unread"):
             door.close()
-            return answer
+            return True, answer
 
 
 def _parse(words: list[str]) -> tuple[float | None, bool, bool, str]:

@@ -100,6 +100,8 @@ class ClaudeCode(Adapter):
         faults = [f"those of {others[0]}"] if others else ["of another version or interpreter"] if state.word == "other" else []
         faults += ["its script is gone"] if gone else []
         told = f"in {state.file}" + (", with the one that wakes an idle session" if state.rewake else "")
+        if state.is_off:
+            told += ", and turned off: disableAllHooks there is true, so none of them runs"
         return told + (f" ({'; '.join(faults)}: run install.py)" if faults else "")
 
     def install_hooks(self, *, rewake: bool = False, dry_run: bool = False) -> list[str]:

@@ -103,13 +103,13 @@ def script_of(hook: object) -> str:
 
 
 class State(NamedTuple):
-    """`word`: ours, other (of another checkout, or of an older version), none. `problem`: why that cannot be said."""
+    """`word`: ours, other (of another checkout, or of an older version), none. `is_off`: the file turns all hooks off, whosever."""
 
     file: str
     word: str
     rewake: bool = False
     scripts: tuple[str, ...] = ()
-    problem: str = ""
+    is_off: bool = False
 
 
 class HooksFile:
@@ -128,7 +128,8 @@ class HooksFile:
             return State(self.path, "none")
         scripts = sorted({script for groups in found.values() for group in groups for script in _ours(group)})
         rewake = any(hook.get("asyncRewake") is True for groups in found.values() for group in groups for hook in _our_hooks(group))
-        return State(self.path, "ours" if found == entries(rewake=rewake) else "other", rewake, tuple(scripts))
+        is_off = config_files.get_member(text, ("disableAllHooks",), self.path) is True
+        return State(self.path, "ours" if found == entries(rewake=rewake) else "other", rewake, tuple(scripts), is_off=is_off)
 
     def put(self, rewake: bool, dry_run: bool = False) -> list[str]:
         """Ours as they are now, whatever of ours was there. Sentences; [] when nothing had to change."""

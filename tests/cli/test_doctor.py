@@ -52,6 +52,9 @@ class Doctor(House):
         with open(path, encoding="utf-8") as file:
             text = file.read()
         with open(path, "w", encoding="utf-8") as file:
+            file.write(text.replace("{", '{"disableAllHooks": true, ', 1))
+        self.assertTrue(any(line.startswith("WRONG") and "disableAllHooks" in line for line in self.doctor(1)))
+        with open(path, "w", encoding="utf-8") as file:
             file.write(text.replace(TOP, "/gone"))
         self.assertTrue(any(line.startswith("WRONG") and "script is gone" in line for line in self.doctor(1)))
 

@@ -76,6 +76,22 @@ class Launching(House):
         self.assertIn("none was running", self.good(self.launch("--stop")))
         self.assertIn("not running", self.good(self.launch("--status"), 3))
 
+    def test_status_says_which_other_brokers_run(self) -> None:
+        self.good(self.launch("--no-browser"))
+        other = free_port()
+        database = os.path.join(self.folder, "other.db")
+        self.addCleanup(self.launch, "--stop", "--port", str(other))
+        self.good(self.launch("--no-browser", "--port", str(other), "--db", database))
+        said = self.good(self.launch("--status"))
+        self.assertIn(f"running on http://127.0.0.1:{self.port}/dashboard", said)
+        self.assertRegex(said, rf"also running: http://127\.0\.0\.1:{other}/dashboard with {re.escape(database)}, process \d+")
+        self.good(self.launch("--stop", "--port", str(other)))
+        self.assertNotIn("also running", self.good(self.launch("--status")))
+
+    def test_status_says_where_the_hooks_are(self) -> None:
+        self.run_script("install.py")
+        self.assertIn(f"  hooks: in {os.path.join(self.folder, '.claude', 'settings.json')}", self.launch("--status").stdout)
+
     def test_status_and_stop_make_nothing(self) -> None:
         self.launch("--status")
         self.launch("--stop")

@@ -61,10 +61,15 @@ class Waiting(unittest.TestCase):
         done = self.run_c2("wait", "--json")
         self.assertEqual((0, 1), (done.returncode, json.loads(done.stdout)["unread"]))
 
-    def test_the_time_that_is_up_is_status_one_and_no_line(self) -> None:
+    def test_the_time_that_is_up_is_status_one_and_a_line_that_says_so(self) -> None:
         for timeout in ("0", "0.2"):
             done = self.run_c2("wait", "--timeout", timeout)
-            self.assertEqual((1, "", ""), (done.returncode, done.stdout, done.stderr))
+            self.assertEqual((1, f"no mail within {timeout} s\n", ""), (done.returncode, done.stdout, done.stderr))
+        done = self.run_c2("wait", "--timeout", "0", "--json")
+        self.assertEqual((1, {"unread": 0, "unread_from": [], "urgent": 0}), (done.returncode, json.loads(done.stdout)))
+        self.send(self.sender)
+        done = self.run_c2("wait", "--timeout", "0", "--urgent")
+        self.assertEqual((1, "nothing urgent within 0 s (1 unread from w2)\n"), (done.returncode, done.stdout))
 
     def test_who_waits_for_urgent_mail_waits_on_for_it(self) -> None:
         waiting = self.begin("--urgent")

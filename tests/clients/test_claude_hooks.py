@@ -116,7 +116,7 @@ class InSettings(unittest.TestCase):
     def test_those_of_another_checkout_are_replaced_and_said(self) -> None:
         other = os.path.join(os.sep, "old place", "lattice", "hooks", "main.py")
         self.write(json.dumps({"hooks": entries(main=other)}))
-        self.assertEqual(self.file.look(), (self.path, "other", False, (other,), ""))
+        self.assertEqual(self.file.look(), (self.path, "other", False, (other,), False))
         self.assertEqual(self.file.drop(), [])  # not ours to remove
         said = self.file.put(False)
         self.assertIn(other, said[-1])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TOKEN_S = 86_400.0
 RENEW_BEFORE_S = 3600.0
+SHOWN_WITHIN_S = 60.0  # how long a command may take to say that the person was shown mail
 KEEP_BEAT_S = 60.0  # how often last_heartbeat is written down
 EVENTS_AT_ONCE = 200
 EVENTS_BYTES = 1_000_000  # in one go; the rest at the next wake
@@ -413,8 +414,10 @@ def escalate(tx: Tx, call: Call) -> dict[str, Any]:
 
 def take(tx: Tx, call: Call) -> dict[str, Any]:
     values = {**call.values, "process": call.values["process"] or call.caller.process}
+    values["way"] = values["way"] or ("person" if call.caller.is_person else "tool")
     if call.caller.is_person:
-        values["way"] = "person"
+        # The person is no process whose end would give back what a command took and did not say that it was shown.
+        messages.return_offers(tx, call.caller, call.caller.id, "nobody said that it was shown", before=tx.at - SHOWN_WITHIN_S)
     taken = messages.take(tx, call.caller, receipts=names.new_key, **values)
     row = peers.known(tx, call.caller.id)
     return {**taken, "paused": bool(row["paused"])}

@@ -102,6 +102,8 @@ def _do(door: Door, operation, values: dict[str, object], as_json: bool) -> int:
     if operation.name == "events":
         values = {**values, "follow": False}  # a feed that goes on is for programs; the log so far is for people
     placed = verbs.placed(operation, values, door.here) if door.is_person else values
+    if operation.name == "get_conversation" and not door.is_person:
+        placed = {"peer_id": door.who.peer, **placed}  # a session's own, unless it names another's
     base = door.settings.peer_dir or os.getcwd()
     if operation.name == "spawn_worker" and (door.is_person or values.get("working_dir")):
         # The broker knows neither where the person stands nor where this shell does.

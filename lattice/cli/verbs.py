@@ -43,6 +43,9 @@ ORDER = {
     "get_conversation": ("peer_id",),
     "spawn_worker": ("peer_id",),
     "seat": ("peer_id",),
+    "peek": ("peer_id",),
+    "config": ("peer_id", "poll_interval_ms"),
+    "budget": ("peer_id", "token_budget"),
     "assign_task": ("task_id", "peer_id"),
     "release_task": ("task_id", "reason"),
     "cancel_task": ("task_id", "reason"),
@@ -51,6 +54,9 @@ ORDER = {
     "state": ("seq",),
     "release_held": ("message_id", "verdict"),
 }
+
+# What the line must say though the operation has a default: `seat` alone would unseat.
+ASKED = {"seat": ("peer_id",)}
 
 # What the person makes with these belongs to the workspace it stands in: in none, no session would see it.
 PLACED = ("create_task", "create_run", "set_memory", "seat")
@@ -141,6 +147,9 @@ def parse(verb: Verb, words: list[str]) -> dict[str, object]:
             raise Usage(f"too many words: {word!r} has no place")
     for name, value in verb.given.items():
         given.setdefault(name, value)
+    missing = [name for name, slot in known.items() if _is_required(verb, slot) and name not in given]
+    if missing:
+        raise Usage(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} required")
     return _checked(verb.operation, known, given)
 
 
@@ -162,6 +171,8 @@ def call_of(operation, values: Mapping[str, object], *, base: str = "", tmux: st
             sent[name] = value
     path = operation.path
     for name in operation.path_params:
+        if name not in sent:
+            raise Usage(f"{name} is required")
         path = path.replace("{" + name + "}", quote(str(sent.pop(name))))
     if operation.method == "GET":
         flat = {name: ",".join(map(str, value)) if isinstance(value, list) else value for name, value in sent.items()}
@@ -205,6 +216,8 @@ def _outer(operation, slot: Slot) -> Param:  # type: ignore[no-untyped-def]
 
 
 def _is_required(verb: Verb, slot: Slot) -> bool:
+    if slot.param.name in ASKED.get(verb.operation.name, ()):
+        return True
     return bool(slot.param.required and _outer(verb.operation, slot).required and slot.param.name not in verb.given)
 
 

@@ -336,11 +336,12 @@ def give_back(tx: Tx, caller: Caller, *, receipts: list[str], reason: str = "", 
     return {"ok": True, "returned": _requeue(tx, caller, caller.id, back, reason or "returned")}
 
 
-def return_offers(tx: Tx, caller: Caller, peer_id: str, reason: str, *, but_process: str | None = None) -> int:
-    """All unproven offers of a peer come back (but those of `but_process`): its process ended or enrolled anew."""
+def return_offers(tx: Tx, caller: Caller, peer_id: str, reason: str, *, but_process: str | None = None, before: float | None = None) -> int:
+    """All unproven offers of a peer come back (but those of `but_process`, or newer than `before`): its process ended or enrolled anew."""
     rows = tx.all(
-        "SELECT message_id FROM deliveries WHERE recipient = ? AND state = 'offered' AND (? IS NULL OR process <> ?) ORDER BY message_id",
-        (peer_id, but_process, but_process),
+        "SELECT message_id FROM deliveries WHERE recipient = ? AND state = 'offered' AND (? IS NULL OR process <> ?)"
+        " AND (? IS NULL OR offered_at < ?) ORDER BY message_id",
+        (peer_id, but_process, but_process, before, before),
     )
     ids = [row["message_id"] for row in rows]
     for message_id in ids:

@@ -142,6 +142,8 @@ class TheMatrix(BrokerCase):
             for principal in PRINCIPALS:
                 if principal == "paused":
                     self.house.post(PERSON, "/pause", peer_id="paused")
+                else:
+                    self.house.post(PERSON, "/resume-all")  # the row before may have paused everybody
                 with self.subTest(operation=operation.name, principal=principal):
                     self.assertEqual(self.wanted(operation, principal), self.door(operation, principal))
                 cells += 1

@@ -66,7 +66,29 @@ class Lines(unittest.TestCase):
     def test_values_that_look_like_options_can_be_said(self) -> None:
         self.assertEqual(line("send", "alice", "--", "--help me").body["content"], "--help me")
         self.assertEqual(line("budget", "alice", "--token-budget", "-1").body, {"peer_id": "alice", "token_budget": -1})
+        self.assertEqual(line("budget", "alice", "-1").body, {"peer_id": "alice", "token_budget": -1})
         self.assertEqual(line("set-summary", "-5").body, {"summary": "-5"})
+
+    def test_what_a_person_would_write_behind_the_name_stands_there(self) -> None:
+        self.assertEqual(line("config", "alice", "2000").body, {"peer_id": "alice", "poll_interval_ms": 2000})
+        self.assertEqual(line("budget", "alice", "5000").body, {"peer_id": "alice", "token_budget": 5000})
+        self.assertEqual(line("peek", "alice").path, "/inbox/peek?peer_id=alice")
+
+    def test_nobody_is_unseated_by_a_line_that_names_nobody(self) -> None:
+        with self.assertRaisesRegex(Usage, "peer_id is required"):
+            line("seat")
+        self.assertEqual(line("seat", "").body, {"peer_id": ""})
+
+    def test_a_member_that_is_missing_is_called_as_the_line_calls_it(self) -> None:
+        for words in (("complete", "7"), ("complete-task", "7", "--risks", "none")):
+            with self.assertRaisesRegex(Usage, "^summary is required"):
+                line(*words)
+        with self.assertRaisesRegex(Usage, "^task_id and summary are required"):
+            line("complete")
+
+    def test_a_value_of_the_path_that_is_missing_is_said(self) -> None:
+        with self.assertRaisesRegex(Usage, "peer_id is required"):
+            line("get-conversation")
 
     def test_locks_are_relative_to_where_the_command_was_called(self) -> None:
         self.assertEqual(line("lock", "a.py").body, {"file_path": "a.py", "base": "/w"})

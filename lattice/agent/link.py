@@ -3,7 +3,8 @@
 - No ticket and no token leaves before whoever listens on the port has proven that it is our broker, on every
   connection anew. A foreign program hears a nonce and nothing else.
 - No broker: one is started. Another one, or the same restarted: the session enrols again, under the same id.
-- A write carries an idempotency key; when its outcome is unknown it is repeated with the same key.
+- A write carries an idempotency key; while its outcome is unknown it is repeated with the same key, and where it
+  stays unknown the error says so, whatever went wrong after that.
 - Ended by somebody (401 killed): every call says so, and nothing is tried any more.
 - An error is raised as what it is; nothing here turns one into an empty answer.
 
@@ -33,8 +34,10 @@ CALL_S = 10.0
 PROOF_S = 3.0
 BEAT_MS = 3000
 TAKE_UP_S = 5.0  # a beat is missed when it is a second late
+LAPSES = 4  # tickets that were too old when they came, one after the other: that is not the clock that was set
 _LOOK_AGAIN = ("unreachable", "stopping", "unavailable")
 _WAIT = (*_LOOK_AGAIN, "too_many_connections", "readers_busy", "database_busy", "interrupted")  # nothing was done: soon it may be
+_UNKNOWN = ("unknown_outcome", "unknown_result")
 _ENROL_AGAIN = ("not_registered", "token_expired", "bad_token", "token_revoked", "unauthorized")
 
 
@@ -63,7 +66,7 @@ class Link:
         self._client_name = client_name
         self._reached_by = reached_by
         self.ways: list[str] = []  # how mail reaches us, as the broker was told last
-        self.is_enrolled = threading.Event()
+        self.is_enrolled = threading.Event()  # once, and from then on: the beat enrols again by itself
 
     # -- asking -------------------------------------------------------------------------------------
 
@@ -71,12 +74,13 @@ class Link:
         """The broker's answer to an operation of the contract. Raises the Refusal it gives, or Unavailable.
 
         Not `patient`: neither starts a broker nor waits for one; so a session that only beats lets a stopped one rest.
+        A write may bring its own `idempotency_key`, to be asked once more with it should this end in `unknown_outcome`.
         """
         operation = BY_NAME[name]
         said_as = ON_THE_WIRE.get(name, {})
         values = {said_as.get(field, field): value for field, value in values.items()} | operation.preset
         if operation.effect == "write":
-            values["idempotency_key"] = names.new_key()
+            values.setdefault("idempotency_key", names.new_key())
         may_repeat = operation.effect in ("read", "write") or name == "heartbeat"
         path = operation.path
         for part in operation.path_params:
@@ -94,31 +98,31 @@ class Link:
         """Do it, as often as it takes: after each failure of the way, not of the call. At most PATIENCE_S."""
         give_up = time.monotonic() + (PATIENCE_S if patient else 0.0)
         pause_s = 0.02
-        enrolled = unknown = 0
+        enrolled = 0
+        doubt: Refusal | None = None  # it may have been done: no later failure of the way makes that untrue
         while True:
             token = ""
             try:
                 token = self._enrolled(patient)
                 return exchange(token)
             except Refusal as refusal:
-                late = time.monotonic() > give_up
                 if refusal.code == "killed":
                     raise self._end(refusal) from None
                 if refusal.code in _ENROL_AGAIN and token and enrolled < 3:
                     enrolled += 1
                     self._forget_token(token)
-                elif refusal.code in ("unknown_outcome", "unknown_result") and may_repeat and unknown < 2 and not late:
-                    unknown += 1
-                    self._forget_port()
-                elif refusal.code in _WAIT:
-                    if refusal.code in _LOOK_AGAIN:
-                        self._forget_port()
-                    if late:
-                        raise
-                    time.sleep(pause_s)
-                    pause_s = min(0.5, pause_s * 2)
-                else:
+                    continue
+                is_unknown = refusal.code in _UNKNOWN
+                if is_unknown and token:  # without one it was only the enrolment
+                    doubt = refusal
+                if refusal.code not in _WAIT and not (is_unknown and (may_repeat or not token)):
                     raise
+                if is_unknown or refusal.code in _LOOK_AGAIN:
+                    self._forget_port()
+                if time.monotonic() > give_up:
+                    raise doubt or refusal from None
+                time.sleep(pause_s)
+                pause_s = min(0.5, pause_s * 2)
 
     def _exchange(self, method: str, path: str, body: dict[str, object] | None, token: str, timeout_s: float) -> dict[str, Any]:
         client = self._borrow()
@@ -236,6 +240,7 @@ class Link:
         key = names.new_key()
         # An id whose last process has ended is ours to take up, but the broker may notice only at the missed beat.
         patient_until = time.monotonic() + TAKE_UP_S
+        lapsed = 0
         for _ in range(64):
             wanted = self._identity.wanted(self._port)
             waits = wanted.is_ours and time.monotonic() < patient_until
@@ -270,10 +275,11 @@ class Link:
                 self._identity.start_anew()  # the session whose id it was still lives
                 continue
             except Unauthorized as refusal:
-                if not wanted.ticket or refusal.code == "killed":
+                lapsed += refusal.code == "ticket_expired"
+                if refusal.code == "killed" or not (wanted.ticket or 0 < lapsed < LAPSES):
                     raise
                 key = names.new_key()
-                continue  # the ticket we were handed has lapsed; whoever can read the secret may mint another
+                continue  # handed to us too long ago, or the clock was set since: whoever can read the secret may mint another
             finally:
                 self._give_back(client)
             self.ways = ways
@@ -319,7 +325,6 @@ class Link:
         with self._lock:
             if self._token == token:
                 self._token = ""
-                self.is_enrolled.clear()
 
     def _forget_port(self) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ import unittest
 from typing import Any
 
 from lattice.agent.beat import MIN_GAP_S
-from lattice.errors import Forbidden, NotFound, Unauthorized
+from lattice.errors import Forbidden, NotFound, Unauthorized, Unavailable
 from tests.agent.scripted import ScriptedBroker
 from tests.running import Session, until
 
@@ -58,6 +58,16 @@ class Beats(unittest.TestCase):
         again.close()
         self.assertEqual(self.broker.wait_for("/leave", 2)[1]["forget"], False, "it was a peer before")
         self.assertEqual(self.broker.bodies("/register")[1]["resume"], "resume-secret")
+
+    def test_an_idle_session_that_was_forgotten_and_could_not_enrol_at_once_beats_on_without_a_call(self) -> None:
+        self.start().result("list_peers")
+        self.broker.wait_for("/heartbeat")
+        self.broker.script["/register"] = [Unavailable("the broker is stopping", code="stopping")]
+        self.broker.script["/heartbeat"] = [NotFound("who?", code="not_registered")]
+        self.broker.tell()
+        self.broker.wait_for("/register", 3)
+        said = len(self.broker.bodies("/heartbeat"))
+        self.broker.wait_for("/heartbeat", said + 1)
 
     def test_every_result_says_what_waits_in_both_forms(self) -> None:
         client = self.start()

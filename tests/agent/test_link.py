@@ -10,6 +10,7 @@ import unittest
 from typing import Any
 
 from lattice import settings as settings_module
+from lattice.agent import link as link_module
 from lattice.agent.identity import Identity
 from lattice.agent.link import Link
 from lattice.errors import Conflict, Forbidden, NotFound, Refusal, Unauthorized, Unavailable
@@ -223,6 +224,20 @@ class Enrolling(WithLink):
         self.assertEqual(link.id, second["id"])
 
 
+    def test_a_ticket_that_lapsed_on_its_way_because_the_clock_was_set_is_minted_anew(self) -> None:
+        broker = self.broker()
+        broker.script["/register"] = [Unauthorized("too old", code="ticket_expired")] * 2
+        link = self.link(broker.port)
+        link.enrol()
+        self.assertEqual(len({authorization for path, _, authorization in broker.heard if path == "/register"}), 3)
+
+    def test_tickets_that_always_lapse_are_said_to(self) -> None:
+        broker = self.broker()
+        broker.always["/register"] = Unauthorized("too old", code="ticket_expired")
+        self.assertEqual(self.refusal(self.link(broker.port)).code, "ticket_expired")
+        self.assertLess(len(broker.bodies("/register")), 10)
+
+
 class Repeating(WithLink):
     def test_a_write_of_unknown_outcome_is_repeated_with_the_same_key(self) -> None:
         broker = self.broker()
@@ -232,6 +247,28 @@ class Repeating(WithLink):
         first, second = broker.bodies("/memory")
         self.assertEqual(first, second)
         self.assertTrue(first["idempotency_key"])
+
+    def test_it_is_repeated_for_as_long_as_there_is_patience(self) -> None:
+        broker = self.broker()
+        broker.script["/memory"] = [Answer(200, b"no json")] * 6 + [{"ok": True, "version": 1}]
+        self.assertEqual(self.link(broker.port).ask("set_memory", {"key": "k", "value": "v"})["version"], 1)
+        self.assertEqual(len({str(body) for body in broker.bodies("/memory")}), 1)
+
+    def test_what_may_have_been_done_is_not_called_undone_because_the_broker_was_gone_afterwards(self) -> None:
+        self.addCleanup(setattr, link_module, "PATIENCE_S", link_module.PATIENCE_S)
+        link_module.PATIENCE_S = 0.3
+        broker = self.broker()
+        broker.always["/memory"] = Unavailable("the broker is stopping", code="stopping")
+        broker.script["/memory"] = [Answer(200, b"no json")]
+        self.assertEqual(self.refusal(self.link(broker.port), "set_memory", key="k", value="v").code, "unknown_outcome")
+        self.assertEqual(self.refusal(self.link(broker.port), "set_memory", key="k", value="v").code, "stopping")
+
+    def test_an_enrolment_of_unknown_outcome_is_repeated_whatever_it_was_for(self) -> None:
+        broker = self.broker()
+        broker.script["/register"] = [Answer(200, b"no json")]
+        broker.always["/register"] = {"ok": True, "id": "a", "role": "architect", "token": "t", "resume": "r", "workspace": "w", "seat": {}}
+        broker.always["/spawn"] = {"ok": True}
+        self.assertEqual(self.link(broker.port, PEER_ID="a").ask("spawn_worker", {}), {"ok": True})
 
     def test_two_writes_have_two_keys(self) -> None:
         broker = self.broker()

@@ -5,6 +5,9 @@ called a tool again, at least PROOF_AFTER_S later (a call that was under way at 
 its receipt is acknowledged. A result that was not sent gives its receipts back. What is neither, returns by itself
 when this process ends: the broker sees to that.
 
+No message is shown twice in the life of this process: one that comes again, because the broker had given us up, is
+only acknowledged anew. What a call took whose answer never came stays ours, so the next call asks for that first.
+
 `Offers` is shared by the threads of all calls; acknowledging and giving back happen on a thread of its own, which
 tries again until the broker has heard it.
 """
@@ -40,8 +43,10 @@ class Offers:
         self._process = process
         self._now = now
         self._lock = threading.Condition()  # guards all below
-        self._shown: OrderedDict[str, None] = OrderedDict()
-        self._flushed: list[tuple[float, list[str]]] = []
+        self._shown: OrderedDict[int, list[str]] = OrderedDict()  # message -> its receipts: on its way to the client, or with it
+        self._flushed: list[tuple[float, list[int]]] = []
+        self._has: set[int] = set()  # of `_shown`, what the client has
+        self._unanswered: list[dict[str, object]] = []  # takes whose outcome is unknown, as they were asked
         self._proven: list[str] = []
         self._returned: list[str] = []
         self._busy = False
@@ -52,26 +57,49 @@ class Offers:
 
         `tool_use_id`: the client's name for the call, by which its hook proves it.
         """
-        values: dict[str, object] = {"way": "tool", "process": self._process}
+        while True:
+            answer = self._asked(tool_use_id)
+            with self._lock:
+                fresh = [message for message in answer["messages"] if self._is_new(message)]
+            if fresh or not (answer["messages"] and answer.get("more")):
+                return {**answer, "messages": fresh}
+
+    def _asked(self, tool_use_id: str) -> dict[str, Any]:
+        values: dict[str, object] = {"way": "tool", "process": self._process, "idempotency_key": names.new_key()}
         if tool_use_id:
             values["tool_use_id"] = tool_use_id
-        answer = self._ask("check_messages", values)
-        fresh = []
         with self._lock:
-            for message in answer["messages"]:
-                receipt = str(message.get("receipt", ""))
-                if receipt and receipt in self._shown:
-                    continue
-                self._shown[receipt] = None
-                fresh.append(message)
-            while len(self._shown) > _REMEMBERED:
-                self._shown.popitem(last=False)
-        return {**answer, "messages": fresh}
+            if self._unanswered:
+                values = self._unanswered.pop(0)
+        try:
+            return self._ask("check_messages", dict(values))
+        except Refusal as refusal:
+            if refusal.code in ("unknown_outcome", "unknown_result"):
+                with self._lock:
+                    self._unanswered.append(values)
+            raise
 
-    def flushed(self, receipts: list[str]) -> None:
-        """The result with these offers has left for the client."""
+    def _is_new(self, message: dict[str, Any]) -> bool:
+        id, receipt = int(message["id"]), str(message.get("receipt", ""))
+        receipts = self._shown.get(id)
+        if receipts is None:
+            self._shown[id] = [receipt]
+            for old in list(self._shown)[: len(self._shown) - _REMEMBERED]:
+                if old in self._has:
+                    del self._shown[old]
+                    self._has.remove(old)
+            return True
+        if receipt not in receipts:
+            receipts.append(receipt)
+            if id in self._has:
+                self._proven.append(receipt)
+                self._wake()
+        return False
+
+    def flushed(self, messages: list[int]) -> None:
+        """The result with these messages has left for the client."""
         with self._lock:
-            self._flushed.append((self._now(), receipts))
+            self._flushed.append((self._now(), messages))
 
     def prove(self) -> None:
         """A tools/call has arrived now: whatever was flushed long enough before it, the client has."""
@@ -79,18 +107,17 @@ class Offers:
         with self._lock:
             if not self._flushed:
                 return
-            proven = [receipt for at, receipts in self._flushed if now - at >= PROOF_AFTER_S for receipt in receipts]
-            self._flushed = [(at, receipts) for at, receipts in self._flushed if now - at < PROOF_AFTER_S]
-            self._proven += proven
+            proven = [id for at, messages in self._flushed if now - at >= PROOF_AFTER_S for id in messages]
+            self._flushed = [(at, messages) for at, messages in self._flushed if now - at < PROOF_AFTER_S]
+            self._has.update(proven)
+            self._proven += [receipt for id in proven for receipt in self._shown.get(id, ())]
             if proven:
                 self._wake()
 
-    def give_back(self, receipts: list[str]) -> None:
-        """The result with these offers was not sent."""
+    def give_back(self, messages: list[int]) -> None:
+        """The result with these messages was not sent."""
         with self._lock:
-            for receipt in receipts:
-                self._shown.pop(receipt, None)
-            self._returned += receipts
+            self._returned += [receipt for id in messages for receipt in self._shown.pop(id, ())]
             self._wake()
 
     def settle(self, timeout_s: float) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lattice.agent.mail import Offers
 
 TOOL_USE_ID = "claudecode/toolUseId"  # in a call's _meta; the client's hooks name the call by it
-Outcome = namedtuple("Outcome", "structured text is_error receipts")
+Outcome = namedtuple("Outcome", "structured text is_error messages")  # messages: the ids of the mail in it
 
 
 class Toolbox:
@@ -76,12 +76,12 @@ class Toolbox:
         self._on_use(True)
 
     def delivered(self, outcome: Outcome) -> None:
-        if outcome.receipts:
-            self._offers.flushed(outcome.receipts)
+        if outcome.messages:
+            self._offers.flushed(outcome.messages)
 
     def undelivered(self, outcome: Outcome) -> None:
-        if outcome.receipts:
-            self._offers.give_back(outcome.receipts)
+        if outcome.messages:
+            self._offers.give_back(outcome.messages)
 
     def failed(self, what: str, error: BaseException) -> None:
         self._on_failure(what, error)
@@ -89,9 +89,9 @@ class Toolbox:
     # -- a call -----------------------------------------------------------------------------------------
 
     def call(self, name: str, arguments: dict[str, object], meta: dict[str, object]) -> Outcome:
-        receipts: list[str] = []
+        taken: list[int] = []  # mail that goes with this result, and stands or falls with it
         try:
-            said = self._do(name, _checked(name, arguments), receipts, meta)
+            said = self._do(name, _checked(name, arguments), taken, meta)
             is_error = False
         except Refusal as refusal:
             said, is_error = self._refused(refusal), True
@@ -99,6 +99,9 @@ class Toolbox:
             self.failed(f"{name} failed", error)
             said, is_error = Internal(f"{name} failed inside the session: {type(error).__name__}: {error}").as_json(), True
         if is_error:
+            if taken:
+                self._offers.give_back(taken)
+                taken = []
             with self._counting:
                 self._errors += 1
         if name != "check_messages" or is_error or said.get("more"):
@@ -108,14 +111,14 @@ class Toolbox:
         note = self._link.notes()
         if note:
             said = {**said, "note": note}
-        return Outcome(said, json.dumps(said, ensure_ascii=False, separators=(",", ":")), is_error, receipts)
+        return Outcome(said, json.dumps(said, ensure_ascii=False, separators=(",", ":")), is_error, taken)
 
-    def _do(self, name: str, values: dict[str, object], receipts: list[str], meta: dict[str, object]) -> dict[str, object]:
+    def _do(self, name: str, values: dict[str, object], taken: list[int], meta: dict[str, object]) -> dict[str, object]:
         if name == "check_messages":
-            return self._check_messages(meta, receipts)
+            return self._check_messages(meta, taken)
         special = _SPECIAL.get(name)
         if special is not None:
-            return special(self, values, receipts)
+            return special(self, values)
         return self._link.ask(name, values)
 
     def _refused(self, refusal: Refusal) -> dict[str, object]:
@@ -127,15 +130,15 @@ class Toolbox:
             said.setdefault("hint", "until you are resumed only reading works; check_messages")
         return said
 
-    def _check_messages(self, meta: dict[str, object], receipts: list[str]) -> dict[str, object]:
+    def _check_messages(self, meta: dict[str, object], taken: list[int]) -> dict[str, object]:
         use = meta.get(TOOL_USE_ID)
         answer = self._offers.take(use[:200] if isinstance(use, str) else "")
-        receipts += [str(message["receipt"]) for message in answer["messages"] if message.get("receipt")]
+        taken += [int(message["id"]) for message in answer["messages"]]
         said = mail.shape(answer)
         self._beat.took(answer.get("more"))
         return said
 
-    def _list_peers(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+    def _list_peers(self, values: dict[str, object]) -> dict[str, object]:
         if values.get("scope") == "same_dir":
             values["working_dir"] = self._link.working_dir
         elif values.get("scope") == "same_repo":
@@ -152,7 +155,7 @@ class Toolbox:
             said["message"] = "No other active peers found."
         return said
 
-    def _view_dashboard(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+    def _view_dashboard(self, values: dict[str, object]) -> dict[str, object]:
         said = self._peers({})
         return {
             "dashboard_url": f"http://127.0.0.1:{self._link.port}/dashboard",
@@ -160,35 +163,35 @@ class Toolbox:
             "sign_in": "the address alone shows no data; to open it signed in, run: c2-lattice page, or: python launch.py",
         }
 
-    def _lock_file(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+    def _lock_file(self, values: dict[str, object]) -> dict[str, object]:
         answer = self._link.ask("lock_file", {**values, "base": self._link.working_dir})
         self._remember(self._locks, str(values["file_path"]), answer)
         return answer
 
-    def _unlock_file(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+    def _unlock_file(self, values: dict[str, object]) -> dict[str, object]:
         path = str(values["file_path"])
         answer = self._link.ask("unlock_file", self._fenced({**values, "base": self._link.working_dir}, self._locks.get(path)))
         self._locks.pop(path, None)
         return answer
 
-    def _claim_task(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+    def _claim_task(self, values: dict[str, object]) -> dict[str, object]:
         answer = self._link.ask("claim_task", values)
         self._remember(self._claims, values["task_id"], answer)
         return answer
 
-    def _complete_task(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+    def _complete_task(self, values: dict[str, object]) -> dict[str, object]:
         task = int(str(values["task_id"]))
         answer = self._link.ask("complete_task", self._fenced(values, self._claims.get(task)))
         self._claims.pop(task, None)
         return answer
 
-    def _get_conversation(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+    def _get_conversation(self, values: dict[str, object]) -> dict[str, object]:
         if not values.get("peer_id"):
             self._link.enrol()
             values["peer_id"] = self._link.id
         return self._link.ask("get_conversation", values)
 
-    def _spawn_worker(self, values: dict[str, object], receipts: list[str]) -> dict[str, object]:
+    def _spawn_worker(self, values: dict[str, object]) -> dict[str, object]:
         tmux = self._environ.get("TMUX", "")
         if tmux:
             values["tmux"] = tmux[:500]

@@ -223,7 +223,6 @@ class Enrolling(WithLink):
         self.assertNotEqual(first["id"], second["id"])
         self.assertEqual(link.id, second["id"])
 
-
     def test_a_ticket_that_lapsed_on_its_way_because_the_clock_was_set_is_minted_anew(self) -> None:
         broker = self.broker()
         broker.script["/register"] = [Unauthorized("too old", code="ticket_expired")] * 2

@@ -39,61 +39,98 @@ class TheProof(unittest.TestCase):
         self.now = 100.0
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.trouble: list[Exception] = []
+        self.trouble_elsewhere = True  # than with taking
         self.inbox: list[dict[str, Any]] = []
         self.offers = Offers(self.ask, "life", lambda: self.now)
 
     def ask(self, name: str, values: dict[str, Any]) -> dict[str, Any]:
-        if name != "check_messages" and self.trouble:
+        if self.trouble and (name != "check_messages") == self.trouble_elsewhere:
             raise self.trouble.pop(0)
         self.asked.append((name, values))
         return {"messages": list(self.inbox), "more": 0, "paused": False} if name == "check_messages" else {"ok": True}
 
-    def acked(self) -> list[str]:
+    def said(self, operation: str) -> list[str]:
         self.assertTrue(self.offers.settle(5))
-        return [receipt for name, values in self.asked if name == "ack" for receipt in values["receipts"]]
+        return [receipt for name, values in self.asked if name == operation for receipt in values["receipts"]]
+
+    def shown(self, *letters: dict[str, Any]) -> list[int]:
+        """The ids of what a take shows, when the broker has these."""
+        self.inbox = list(letters)
+        return [message["id"] for message in self.offers.take()["messages"]]
+
+    def prove_after(self, seconds: float) -> None:
+        self.now += seconds
+        self.offers.prove()
 
     def test_a_call_200_ms_after_the_flush_proves_and_an_earlier_one_does_not(self) -> None:
-        self.offers.flushed(["r1"])
-        self.now += 0.19
-        self.offers.prove()
-        self.assertEqual(self.acked(), [])
-        self.now += 0.02
-        self.offers.prove()
-        self.assertEqual(self.acked(), ["r1"])
-        self.offers.prove()
-        self.assertEqual(self.acked(), ["r1"], "once")
+        self.offers.flushed(self.shown(letter(1)))
+        self.prove_after(0.19)
+        self.assertEqual(self.said("ack"), [])
+        self.prove_after(0.02)
+        self.assertEqual(self.said("ack"), ["r1"])
+        self.prove_after(0)
+        self.assertEqual(self.said("ack"), ["r1"], "once")
 
     def test_what_was_not_flushed_is_not_proven(self) -> None:
-        self.inbox = [letter(1)]
-        self.offers.take()
-        self.now += 10
-        self.offers.prove()
-        self.assertEqual(self.acked(), [])
+        self.shown(letter(1))
+        self.prove_after(10)
+        self.assertEqual(self.said("ack"), [])
 
     def test_a_proof_that_the_broker_did_not_hear_is_said_again(self) -> None:
         self.addCleanup(setattr, mail, "RETRY_S", mail.RETRY_S)
         mail.RETRY_S = 0.01
         self.trouble = [Unavailable("gone", code="unreachable")] * 3
-        self.offers.flushed(["r1"])
-        self.now += 1
-        self.offers.prove()
-        self.assertEqual(self.acked(), ["r1"])
+        self.offers.flushed(self.shown(letter(1)))
+        self.prove_after(1)
+        self.assertEqual(self.said("ack"), ["r1"])
 
     def test_a_proof_that_the_broker_refuses_is_let_go(self) -> None:
         self.trouble = [Conflict("not yours any more")]
-        self.offers.flushed(["r1"])
-        self.now += 1
-        self.offers.prove()
-        self.assertEqual(self.acked(), [])
+        self.offers.flushed(self.shown(letter(1)))
+        self.prove_after(1)
+        self.assertEqual(self.said("ack"), [])
 
     def test_one_offer_is_shown_once_and_again_after_it_was_given_back(self) -> None:
-        self.inbox = [letter(1)]
-        self.assertEqual(len(self.offers.take()["messages"]), 1)
-        self.assertEqual(self.offers.take()["messages"], [])
-        self.offers.give_back(["r1"])
+        self.assertEqual(self.shown(letter(1)), [1])
+        self.assertEqual(self.shown(letter(1)), [])
+        self.offers.give_back([1])
         self.assertTrue(self.offers.settle(5))
         self.assertIn(("give_back", {"receipts": ["r1"], "reason": "the call was cancelled"}), self.asked)
-        self.assertEqual(len(self.offers.take()["messages"]), 1)
+        self.assertEqual(self.shown(letter(1, receipt="r2", redelivered=1)), [1])
+
+    def test_what_comes_again_under_a_new_receipt_is_not_shown_again_but_acknowledged(self) -> None:
+        self.offers.flushed(self.shown(letter(1)))
+        self.assertEqual(self.shown(letter(1, receipt="again", redelivered=1), letter(2)), [2], "before its proof")
+        self.prove_after(1)
+        self.assertEqual(self.said("ack"), ["r1", "again"])
+        self.assertEqual(self.shown(letter(1, receipt="once more", redelivered=2)), [], "and after it")
+        self.assertEqual(self.said("ack"), ["r1", "again", "once more"])
+
+    def test_what_comes_again_while_its_first_result_is_not_sent_goes_back_with_it(self) -> None:
+        self.assertEqual(self.shown(letter(1)), [1])
+        self.assertEqual(self.shown(letter(1, receipt="again", redelivered=1)), [])
+        self.offers.give_back([1])
+        self.assertEqual(self.said("give_back"), ["r1", "again"])
+
+    def test_a_take_of_which_nobody_heard_the_answer_is_asked_again_before_another_is(self) -> None:
+        self.trouble_elsewhere = False
+        self.trouble = [Unavailable("?", code="unknown_outcome"), Unavailable("?", code="unknown_outcome")]
+        for _ in range(2):
+            with self.assertRaises(Unavailable):
+                self.offers.take("toolu_1")
+        self.assertEqual(self.shown(letter(1)), [1])
+        self.assertEqual(self.shown(letter(2)), [2])
+        first, second = (values for name, values in self.asked)
+        self.assertEqual(first["tool_use_id"], "toolu_1", "word for word: else its key would not fit")
+        self.assertNotEqual(first["idempotency_key"], second["idempotency_key"])
+
+    def test_a_take_that_was_refused_is_not(self) -> None:
+        self.trouble_elsewhere = False
+        self.trouble = [Conflict("no")]
+        with self.assertRaises(Conflict):
+            self.offers.take("toolu_1")
+        self.shown(letter(1))
+        self.assertNotIn("tool_use_id", self.asked[-1][1])
 
 
 class TheShape(unittest.TestCase):
@@ -171,6 +208,11 @@ class OverStdio(unittest.TestCase):
         self.assertTrue(result["isError"])
         self.assertIn("on fire", result["content"][0]["text"])
         self.assertNotIn("No new messages", result["content"][0]["text"])
+
+    def test_mail_in_a_result_that_could_not_be_made_goes_back_and_is_not_proven(self) -> None:
+        self.offer(letter(1, content=None, role={}), {"id": 2, "receipt": "r2"})
+        self.assertTrue(self.client.result("check_messages")["isError"])
+        self.assertEqual(self.broker.wait_for("/inbox/return")[0]["receipts"], ["r1", "r2"])
 
     def test_what_is_left_is_said_and_nothing_when_nothing_is_left(self) -> None:
         self.client.result("list_peers")

@@ -289,18 +289,25 @@ def look_at(tx: Tx, caller: Caller, peer_id: str) -> dict[str, Any]:
 
 
 def ack(tx: Tx, caller: Caller, *, receipts: list[str], proof: str = "", **_: object) -> dict[str, Any]:
-    """These offers were proven: offered -> read. A receipt that is not the caller's, or is over, counts for nothing."""
+    """These offers were proven: offered -> read. A receipt that is not the caller's, or is over, counts for nothing.
+
+    But for one that came back because its process was given up, and that same process now proves that it has it.
+    """
     proven: list[tuple[str | int, ...]] = []
+    late = False
     for receipt in receipts:
         row = _end_receipt(tx, caller, receipt, proof=proof)
+        states = "('offered')"
+        if row is None:
+            row, states, late = _end_late(tx, caller, receipt, proof), "('queued', 'offered')", True
         if row is not None and tx.run(
-            "UPDATE deliveries SET state = 'read', read_at = ? WHERE recipient = ? AND message_id = ? AND state = 'offered'",
+            f"UPDATE deliveries SET state = 'read', read_at = ? WHERE recipient = ? AND message_id = ? AND state IN {states}",
             (tx.at, caller.id, row["message_id"]),
         ):
             proven.append((caller.id, row["message_id"]))
     if proven:
         events.record(tx, caller, "delivery", proven)
-        tx.after("flag", caller.id)
+        tx.after("wake" if late else "flag", caller.id)
     return {"ok": True, "acknowledged": len(proven)}
 
 
@@ -712,6 +719,23 @@ def _end_receipt(tx: Tx, caller: Caller, receipt: str, *, proof: str = "", retur
         tx.run(
             "UPDATE receipts SET proof = ?, proved_at = CASE WHEN ? = '' THEN ? END, returned = ?, ended_at = ? WHERE receipt = ?",
             (proof, returned, tx.at, returned, tx.at, receipt),
+        )
+    return row
+
+
+def _end_late(tx: Tx, caller: Caller, receipt: str, proof: str) -> Any | None:
+    """Of an offer that came back: the process that it was made to has it after all, and nobody else was offered it meanwhile."""
+    row = tx.one(
+        "SELECT r.message_id FROM receipts r JOIN deliveries d ON d.message_id = r.message_id AND d.recipient = r.recipient"
+        " WHERE r.receipt = ? AND r.recipient = ? AND r.returned <> '' AND r.process = ? AND r.process <> ''"
+        " AND (d.state = 'queued' OR d.state = 'offered' AND d.process = r.process)",
+        (receipt, caller.id, caller.process),
+    )
+    if row is not None:
+        tx.run("UPDATE receipts SET proof = ?, proved_at = ? WHERE receipt = ?", (proof, tx.at, receipt))
+        tx.run(
+            "UPDATE receipts SET proof = ?, proved_at = ?, ended_at = ? WHERE recipient = ? AND message_id = ? AND ended_at IS NULL",
+            (proof, tx.at, tx.at, caller.id, row["message_id"]),
         )
     return row
 

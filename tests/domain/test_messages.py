@@ -176,6 +176,32 @@ class Taking(OfMail):
         self.house.enrol("w2", process="first")
         self.assertEqual(1, self.house.post("w2", "/inbox/ack", receipts=[receipt])["acknowledged"])
 
+    def test_who_was_given_up_and_lives_proves_what_it_has_and_it_is_not_offered_again(self) -> None:
+        self.house.clock.advance(5)
+        self.house.enrol("w2", process="first")
+        sent = self.house.send("w1", "w2")["message_id"]
+        receipt = self.house.take("w2")[0]["receipt"]
+        self.house.pass_time(20, "arch", "w1", "w3")
+        self.assertEqual(("dead", "queued"), (self.house.status("w2"), self.house.state(sent, "w2")))
+        self.house.beat("w2", process="first")
+        self.assertEqual(1, self.house.post("w2", "/inbox/ack", receipts=[receipt], proof="tool")["acknowledged"])
+        self.assertEqual("read", self.house.state(sent, "w2"))
+        self.assertEqual("tool", self.house.get("w1", f"/receipts/{sent}")["deliveries"][0]["proof"])
+        self.assertIn("beat:w2", self.house.woken)
+        self.assertEqual([], self.house.take("w2"))
+
+    def test_it_proves_it_too_when_it_was_offered_to_the_same_process_again(self) -> None:
+        self.house.clock.advance(5)
+        self.house.enrol("w2", process="first")
+        sent = self.house.send("w1", "w2")["message_id"]
+        first = self.house.take("w2")[0]["receipt"]
+        self.house.pass_time(20, "arch", "w1", "w3")
+        self.house.beat("w2", process="first")
+        second = self.house.take("w2")[0]["receipt"]
+        self.assertEqual(1, self.house.post("w2", "/inbox/ack", receipts=[first])["acknowledged"])
+        self.assertEqual(0, self.house.post("w2", "/inbox/ack", receipts=[second])["acknowledged"])
+        self.assertEqual("read", self.house.state(sent, "w2"))
+
     def test_a_reply_to_a_mail_whose_call_was_cancelled_is_no_reason_to_offer_it_again(self) -> None:
         sent = self.house.send("w1", "w2", category="question")["message_id"]
         receipt = self.house.take("w2")[0]["receipt"]

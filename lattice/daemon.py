@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 START_S = 10.0
 WAIT_S = 40.0  # for another process that is starting it, with 200 more on two cores
 STOP_S = 5.0
-LOOKS, AGAIN_S = 3, 0.05  # at a port whose connections end without an answer, and the pause between two
+LOOKS, AGAIN_S = 5, 0.05  # at a port whose connections end without an answer, and the first pause between two; each is twice the last
 MAX_LOG = 5 * 1024 * 1024
 _BROKER_SAYS = "c2-lattice broker: "  # what its reasons not to start begin with
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -66,11 +66,12 @@ def look(port: int, secret: bytes, timeout_s: float = 2.0) -> str:
     A stopped broker and a stranger look the same then. A connection that ends without an answer may be a broker that is
     just ending: it is looked at again, and a stranger is what goes on like that.
     """
-    for _ in range(LOOKS):
+    for number in range(LOOKS):
+        if number:
+            time.sleep(AGAIN_S * 2 ** (number - 1))
         there = _look(port, secret, timeout_s)
         if there != "ended":
             return there
-        time.sleep(AGAIN_S)
     return "foreign"
 
 

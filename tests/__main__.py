@@ -47,6 +47,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "tests.storms.test_kills": ("chaos",),
     "tests.storms.test_frozen": ("chaos",),
     "tests.storms.test_departed": ("chaos",),
+    "tests.storms.test_mail_through_faults": ("chaos",),
     "tests.simulator": ("unit", "stress"),
     "tests.threats": ("abuse",),
     "tests.fuzz": ("abuse",),
@@ -71,7 +72,13 @@ QUIET = (
     "tests.nightly.test_soak",
 )
 # These take longest at full figures: they start before the others, so that none of them runs on alone at the end.
-LONG = ("tests.storms.test_kills", "tests.storms.test_linear", "tests.storms.test_starts", "tests.nightly.test_mutants")
+LONG = (
+    "tests.storms.test_kills",
+    "tests.storms.test_mail_through_faults",
+    "tests.storms.test_linear",
+    "tests.storms.test_starts",
+    "tests.nightly.test_mutants",
+)
 # What --storms and --nightly choose; the last only at night, or by name.
 FULL = ("tests.storms", "tests.properties", "tests.simulator", "tests.threats", "tests.fuzz")
 NIGHTLY = "tests.nightly"

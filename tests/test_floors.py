@@ -19,7 +19,7 @@ FLOOR = {
 }  # fmt: skip
 NOUNS = (
     "events", "runs", "peers", "chains", "escalations", "messages", "rooms", "tasks", "locks", "memory", "conversations",
-    "departures", "adoptions", "capsules",
+    "departures", "adoptions", "capsules", "redactions",
 )  # fmt: skip
 BESIDE_A_SESSION = ("agent", "hooks", "relay")
 CLOSED_TO_A_SESSION = ("store", "domain", "broker", "cli")

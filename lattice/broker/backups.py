@@ -32,6 +32,12 @@ def make_if_due(database: Database, folder: str, now: float) -> str:
     return target
 
 
+def every_copy(folder: str) -> list[str]:
+    """All copies of a database that lie there, whoever made them and why."""
+    found = [os.path.join(where, name) for where, _, names in os.walk(folder) for name in names if name.endswith(".db")]
+    return sorted(found)
+
+
 def _made(folder: str) -> list[str]:
     """Oldest first: the names sort by time."""
     try:

@@ -14,9 +14,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lattice import VERSION, WIRE, names, reach
-from lattice.broker import dashboard, hooking, spawning
+from lattice.broker import backups, dashboard, hooking, spawning
 from lattice.broker.call import Call, rejected
-from lattice.domain import adoptions, conversations, departures, escalations, events, locks, memory, messages, peers, runs, tasks
+from lattice.domain import (
+    adoptions,
+    conversations,
+    departures,
+    escalations,
+    events,
+    locks,
+    memory,
+    messages,
+    peers,
+    redactions,
+    runs,
+    tasks,
+)  # fmt: skip
 from lattice.errors import BadRequest, Forbidden, NotFound
 from lattice.guard import tokens
 from lattice.store.database import Tx
@@ -28,6 +41,7 @@ if TYPE_CHECKING:
 
 TOKEN_S = 86_400.0
 RENEW_BEFORE_S = 3600.0
+LOOK_FOR_S = 60.0  # for a text, through all of the log
 SHOWN_WITHIN_S = 60.0  # how long a command may take to say that the person was shown mail
 KEEP_BEAT_S = 60.0  # how often last_heartbeat is written down
 EVENTS_AT_ONCE = 200
@@ -514,6 +528,23 @@ def renew_locks(tx: Tx, call: Call) -> dict[str, Any]:
     }  # fmt: skip
 
 
+# -- redaction ----------------------------------------------------------------------------------------------------
+
+
+def redact(call: Call) -> dict[str, Any]:
+    """Take it out, and push what stood there out of the files; {…, copies: the backups that were made before}."""
+    broker, values = call.broker, call.values
+
+    def take_out(tx: Tx) -> dict[str, Any]:
+        return redactions.redact(tx, call.caller, **values)
+
+    if values["dry_run"]:
+        return {**broker.database.read(take_out, at=broker.clock.now(), within_s=LOOK_FOR_S), "dry_run": True}
+    said = broker.write(take_out, "redact")
+    copies = backups.every_copy(os.path.join(broker.settings.home, "backups"))
+    return {**said, "out_of_the_files": broker.database.empty_log(), "copies": copies}
+
+
 # -- tasks, memory, runs ----------------------------------------------------------------------------------------
 
 
@@ -637,6 +668,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "set_memory": plain(memory.put),
     "get_memory": get_memory,
     "memory_history": lambda tx, call: memory.history(tx, workspace=call.workspace, key=call.values["key"]),
+    "redact": redact,
     "log_conversation": log_conversation,
     "get_conversation": plain(conversations.get),
     "log": lambda tx, call: {"logs": events.log(tx, last=call.values["last"], workspace=call.workspace)},

@@ -248,6 +248,20 @@ def _released(answer: Answer, you: str) -> str:
 _VERDICT_WORDS = {"let_through": "let through", "stop": "stopped; its sender is told"}
 
 
+def _redacted(answer: Answer, you: str) -> str:
+    counts, copies = answer.get("redacted"), answer.get("copies")
+    things = ", ".join(f"{cell(count)} {cell(kind)}" for kind, count in counts.items()) if isinstance(counts, dict) else ""
+    what = f"{things or 'nothing that is kept'}; {cell(answer.get('events'))} event(s) of the log"
+    if answer.get("dry_run"):
+        return f"would be redacted: {what}. Nothing was changed"
+    lines = [f"redacted: {what}"]
+    if answer.get("out_of_the_files") is False:
+        lines.append("what stood there may still lie in the -wal file: somebody was reading. c2-lattice stop empties it")
+    if isinstance(copies, list) and copies:
+        lines += ["copies made before still have it; delete those that you do not need:", *(f"  {cell(path)}" for path in copies)]
+    return "\n".join([*lines, "What a session has read is in its own transcript: a secret is only safe once it is changed."])
+
+
 def _waits(answer: Answer, you: str) -> str:
     urgent = f", {cell(answer['urgent'])} urgent" if answer.get("urgent") else ""
     return f"{cell(answer.get('unread'))} unread from {cell(answer.get('unread_from'))}{urgent}" if answer.get("unread") else "no mail"
@@ -274,6 +288,7 @@ MANNERS: dict[str, Callable[[Answer, str], str]] = {
     "capsule": _capsule,
     "adopt": _adopted,
     "release_held": _released,
+    "redact": _redacted,
     "wait_mail": _waits,
     "list_runs": _runs,
 }

@@ -27,6 +27,7 @@ RUN_STATUSES = ("active", "paused", "completed", "failed", "cancelled")
 VERDICTS = ("answer", "approve", "changes")
 SCOPES = ("all", "same_dir", "same_repo")
 ESCALATION_STATES = ("open", "resolved")
+REDACTED_KINDS = ("text", "memory", "message", "task", "escalation", "run", "conversation")
 HELD_VERDICTS = ("let_through", "stop")
 HOOK_EVENTS = (
     "SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop", "PreCompact", "SessionEnd", "PermissionRequest", "Wake",
@@ -348,6 +349,13 @@ OPERATIONS = (
          _EVERYWHERE_HTTP), ALL),
     _op("memory_history", "GET /memory/history", "read", WATCHERS, "All versions of a key, newest first.",
         (Param("key", "text", required=True, max_chars=256), _EVERYWHERE_HTTP)),
+    # -- redaction -----------------------------------------------------------------------------------------
+    _op("redact", "POST /redact", "act", PERSON, "Take a secret out: a text wherever it stands, or all that one thing says. Not undone.",
+        (Param("what", "choice", required=True, choices=REDACTED_KINDS),
+         Param("which", "text", "the text (- reads it from standard input), or the key or number of the thing", required=True,
+               max_chars=MAX_VALUE),
+         Param("workspace", "text", "of a memory key; unset: wherever it is", max_chars=300),
+         Param("dry_run", "flag", "only count", default=False)), HTTP_CLI, "high"),
     # -- conversations -----------------------------------------------------------------------------------
     _op("log_conversation", "POST /conversation", "write", PEERS, "Record a turn of your conversation.",
         (_me("peer_id"), Param("turn_type", "choice", required=True, choices=TURN_TYPES),

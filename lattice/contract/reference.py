@@ -30,7 +30,7 @@ ROOMS = (
     ("Locks", ("lock", "unlock", "locks")),
     ("Hooks", ("hook", "guard", "permission", "capsule", "adopt")),
     ("Memory", ("memory",)),
-    ("Conversations and the log", ("conversation", "log")),
+    ("Conversations and the log", ("conversation", "log", "redact")),
     ("Runs", ("runs",)),
 )  # fmt: skip
 

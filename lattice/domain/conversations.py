@@ -6,9 +6,11 @@ from typing import Any
 
 from lattice.domain import events, peers
 from lattice.domain.caller import Caller
+from lattice.domain.hiding import Texts
 from lattice.errors import Forbidden
 from lattice.store.database import Tx
 
+TEXTS = Texts("conversations", ("id",), ("content",))
 KEEP_S = 7 * 86400.0
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 from lattice.domain import events
 from lattice.domain.caller import BROKER, Caller
+from lattice.domain.hiding import Texts
 from lattice.errors import Conflict, Forbidden, NotFound
 from lattice.store.database import Tx
 
+TEXTS = Texts("escalations", ("id",), ("text", "answer"), json=("request",), whole=("prompt",))
 _SHOWN = (
     "id, kind, state, raised_by, workspace, run_id, task_id, message_id, text, request,"
     " verdict, answer, resolved_by, created_at, resolved_at"

@@ -133,10 +133,18 @@ def log(tx: Tx, *, last: int, workspace: str | None) -> list[dict[str, Any]]:
         (workspace, workspace, last),
     )
     return [
-        {"id": row["seq"], "timestamp": row["at"], "peer_id": row["actor"], "action": row["op"],
+        {"id": row["seq"], "timestamp": row["at"], "peer_id": row["actor"], "action": what_of(row["kind"], row["data"]) or row["op"],
          "details": f"{row['kind']} {row['subject']} {row['data'] if len(row['data']) <= 500 else '(long)'}"}
         for row in rows
     ]  # fmt: skip
+
+
+def what_of(kind: str, data: str | None) -> str:
+    """What a note is about; "" for an event of another kind, whose operation says it."""
+    if kind != "note" or not data:
+        return ""
+    said = json.loads(data)
+    return str(said.get("what", "")) if isinstance(said, dict) else ""
 
 
 def fold(rows: Iterable[Mapping[str, Any]], state: State | None = None) -> State:
@@ -145,6 +153,8 @@ def fold(rows: Iterable[Mapping[str, Any]], state: State | None = None) -> State
     for row in rows:
         data = json.loads(row["data"])
         if row["kind"] == "snapshot":
+            if row["data"] == REDACTED:
+                continue  # what it held is as the events before it say
             state = {kind: {key: _whole(fold_, one) for key, one in data.get(kind, {}).items()} for kind, fold_ in FOLDED.items()}
             continue
         if row["kind"] not in FOLDED:
@@ -154,7 +164,7 @@ def fold(rows: Iterable[Mapping[str, Any]], state: State | None = None) -> State
             if data is None:
                 things.pop(_canonical(subject), None)
             else:
-                things[_canonical(subject)] = _whole(FOLDED[row["kind"]], data)
+                things[_canonical(subject)] = data if row["data"] == REDACTED else _whole(FOLDED[row["kind"]], data)
     return state
 
 
@@ -163,10 +173,11 @@ def state_at(tx: Tx, seq: int | None) -> tuple[int, State]:
     newest = tx.one("SELECT MAX(seq) AS seq, MIN(seq) AS oldest FROM events")
     assert newest is not None
     wanted = newest["seq"] or 0 if seq is None else min(seq, newest["seq"] or 0)
-    start = tx.one("SELECT MAX(seq) AS seq FROM events WHERE kind = 'snapshot' AND seq <= ?", (wanted,))
+    start = tx.one("SELECT MAX(seq) AS seq FROM events WHERE kind = 'snapshot' AND data <> ? AND seq <= ?", (REDACTED, wanted))
     begin = start["seq"] if start and start["seq"] else 1
     if wanted and begin == 1 and newest["oldest"] != 1:
-        raise LookupError(f"history reaches back to event {newest['oldest']}")
+        base = tx.one("SELECT MIN(seq) AS seq FROM events WHERE kind = 'snapshot' AND data <> ?", (REDACTED,))
+        raise LookupError(f"history reaches back to event {base['seq'] if base else newest['oldest']}")
     return wanted, fold(tx.all("SELECT kind, subject, data FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", (begin, wanted)))
 
 
@@ -174,7 +185,7 @@ def seen_from(state: State, peer_id: str, workspace: str) -> State:
     """What of a state a peer is shown: its workspace's things; of others' mail and turns, none."""
     named = {kind: {key: one for key, one in things.items() if one.get("workspace") == workspace} for kind, things in state.items()}
     of_ours = set(named["task"])
-    mail = {key for key, one in named["message"].items() if one["sender_id"] == peer_id}
+    mail = {key for key, one in named["message"].items() if one.get("sender_id") == peer_id}
     deliveries = {key: one for key, one in state["delivery"].items() if json.loads(key)[0] == peer_id or str(json.loads(key)[1]) in mail}
     mail |= {str(json.loads(key)[1]) for key in deliveries}
     return {
@@ -184,7 +195,7 @@ def seen_from(state: State, peer_id: str, workspace: str) -> State:
         "dependency": {key: one for key, one in state["dependency"].items() if str(json.loads(key)[0]) in of_ours},
         "message": {key: one for key, one in state["message"].items() if key in mail},
         "delivery": deliveries,
-        "conversation": {key: one for key, one in state["conversation"].items() if one["peer_id"] == peer_id},
+        "conversation": {key: one for key, one in state["conversation"].items() if one.get("peer_id") == peer_id},
     }
 
 
@@ -218,6 +229,38 @@ def verify(tx: Tx) -> dict[str, Any]:
     return {"ok": True, "events": checked, "redacted": redacted, "first_damaged": None, "newest_hash": prev or GENESIS}
 
 
+def holding(tx: Tx, things: Mapping[str, Sequence[Subject]], spellings: Sequence[str]) -> list[int]:
+    """The events that hold a text, in one of its spellings; without, all of these things and the snapshots that say what they are.
+
+    Where the log has a digest of a text, that counts as the text.
+    """
+    found: set[int] = set()
+    if spellings:
+        holds = " OR ".join("INSTR(data, ?)" for _ in spellings)
+        found = {row["seq"] for row in tx.all(f"SELECT seq FROM events WHERE {holds}", spellings)}
+    for kind, subjects in things.items():
+        if kind not in FOLDED or (spellings and not FOLDED[kind].digests):
+            continue
+        wanted = {_canonical(subject) for subject in subjects}
+        for row in tx.all("SELECT seq, subject FROM events WHERE kind = ? AND data NOT IN (?, 'null')", (kind, REDACTED)):
+            if any(_canonical(one) in wanted for one in json.loads(row["subject"])):
+                found.add(row["seq"])
+        if not spellings and not FOLDED[kind].digests:
+            found |= {row["seq"] for row in tx.all("SELECT seq FROM events WHERE kind = 'snapshot' AND data <> ?", (REDACTED,))}
+    return sorted(found)
+
+
+def redact(tx: Tx, caller: Caller, seqs: Sequence[int]) -> None:
+    """Take the data out of these events. Where one was a snapshot, a new one is made: history needs one to begin at."""
+    is_base = False
+    for seq in seqs:
+        row = tx.one("SELECT kind FROM events WHERE seq = ?", (seq,))
+        is_base = is_base or (row is not None and row["kind"] == "snapshot")
+        tx.run("UPDATE events SET data = ? WHERE seq = ?", (REDACTED, seq))
+    if is_base:
+        append(tx, caller, "snapshot", [], _canonical(tables(tx)), workspace="")
+
+
 def snapshot_if_due(tx: Tx, caller: Caller, every: int = SNAPSHOT_EVERY) -> bool:
     """A snapshot after `every` events, or after as many as the last one had things: so it costs a constant share."""
     last = tx.one("SELECT seq, LENGTH(data) AS size FROM events WHERE kind = 'snapshot' ORDER BY seq DESC LIMIT 1")
@@ -231,7 +274,7 @@ def snapshot_if_due(tx: Tx, caller: Caller, every: int = SNAPSHOT_EVERY) -> bool
 
 def forget_old(tx: Tx, before: float) -> int:
     """Delete events older than `before`, but only ones before the newest snapshot that is itself older. Answers how many."""
-    keep = tx.one("SELECT MAX(seq) AS seq FROM events WHERE kind = 'snapshot' AND at < ?", (before,))
+    keep = tx.one("SELECT MAX(seq) AS seq FROM events WHERE kind = 'snapshot' AND data <> ? AND at < ?", (REDACTED, before))
     if keep is None or keep["seq"] is None:
         return 0
     return tx.run("DELETE FROM events WHERE seq < ?", (keep["seq"],))

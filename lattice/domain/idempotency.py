@@ -39,5 +39,12 @@ def forget_old(tx: Tx) -> int:
     return tx.run("DELETE FROM idempotency WHERE at < ?", (tx.at - KEEP_S,))
 
 
+def forget_answers(tx: Tx, texts: list[str]) -> None:
+    """Kept answers with any of these texts in them: a repeat of such a call is a new call."""
+    for text in texts:
+        said = json.dumps(text, ensure_ascii=False)[1:-1]
+        tx.run("DELETE FROM idempotency WHERE INSTR(answer, ?) OR INSTR(answer, ?)", (text, said))
+
+
 def _digest(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()

@@ -24,10 +24,13 @@ from lattice import reach
 from lattice.clock import of_day
 from lattice.domain import events, messages, peers
 from lattice.domain.caller import Caller
+from lattice.domain.hiding import Texts
 from lattice.errors import Conflict, Forbidden
 from lattice.store.database import Tx
 from lattice.visible import one_line
 
+TEXTS = Texts("locks", ("file_path", "peer_id"), ("reason",))
+WAITING_TEXTS = Texts("lock_queue", ("file_path", "peer_id"), ("reason",))
 CLOSED_S = 30.0
 KEPT_S = 60.0  # for the first of the queue, from when it was told
 _SHOWN = "file_path, peer_id, locked_at, token, state, mode, reach, term_s, reason, task_id, workspace, turn"

@@ -10,9 +10,12 @@ from typing import Any
 
 from lattice.domain import events
 from lattice.domain.caller import Caller
+from lattice.domain.hiding import Texts
 from lattice.errors import BadRequest, Conflict, NotFound
 from lattice.store.database import Tx
 
+TEXTS = Texts("memory", ("workspace", "key"), ("value",))
+OLDER_TEXTS = Texts("memory_history", ("workspace", "key", "version"), ("value",))
 _SHOWN = "key, value, peer_id, updated_at, type, version, confidence"
 
 
@@ -82,3 +85,11 @@ def history(tx: Tx, *, workspace: str | None, key: str) -> dict[str, Any]:
         (key, workspace, workspace),
     )
     return {"history": [dict(row) for row in (*now, *older)]}
+
+
+def where(tx: Tx, key: str, workspace: str | None) -> list[str]:
+    """The workspaces in which this key is remembered: the one named, or all."""
+    rows = tx.all(
+        "SELECT workspace FROM memory WHERE key = ? AND (? IS NULL OR workspace = ?) ORDER BY workspace", (key, workspace, workspace)
+    )
+    return [row["workspace"] for row in rows]

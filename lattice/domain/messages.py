@@ -12,13 +12,14 @@ make it dead, and the sender is told. A repeat has the same id and says how ofte
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lattice import names
 from lattice.contract.operations import CATEGORIES, INBOX_BYTES, INBOX_MESSAGES, MAX_MESSAGE_BYTES
 from lattice.domain import chains, escalations, events, peers, runs
 from lattice.domain.caller import BROKER, Caller
+from lattice.domain.hiding import Texts
 from lattice.errors import BadRequest, Forbidden, NotFound, TooLarge
 from lattice.names import ARCHITECT_ADDRESS, BROADCAST, PERSON
 from lattice.store.database import Tx
@@ -27,6 +28,7 @@ MAX_TRIES = 5
 _URGENT = "('blocker', 'error', 'review_request')"
 _CALLS_FOR_HELP = {"blocker": "blocker", "review_request": "review"}  # category: the kind of escalation it opens
 _ASKED_BY = {kind: category for category, kind in _CALLS_FOR_HELP.items()}
+TEXTS = Texts("messages", ("id",), ("content",))
 _NAMED = re.compile(r"\bmessage\s*#?(\d{1,15})\b", re.IGNORECASE)
 PREFIX = {"blocker": "[AUTO-ESCALATED] ", "error": "[AUTO-BROADCAST] "}  # v4's words for a copy that was not addressed to its reader
 _LISTED = (
@@ -769,3 +771,19 @@ def _bury(tx: Tx, caller: Caller, peer_id: str, message_id: int, reason: str) ->
     row = tx.one("SELECT m.sender_id, p.status FROM messages m JOIN peers p ON p.id = m.sender_id WHERE m.id = ?", (message_id,))
     if row is not None and row["status"] not in ("gone", "killed") and row["sender_id"] != peer_id:
         tell(tx, row["sender_id"], "alert", f"message {message_id} did not reach {peer_id}: {reason}")
+
+
+def of_escalation(tx: Tx, escalation_id: int) -> list[int]:
+    """The mail that carried it, and the answers of who resolved it."""
+    rows = tx.all(
+        "SELECT m.id FROM messages m JOIN escalations e ON e.id = ?"
+        " WHERE m.id = e.message_id OR (m.reply_to = e.message_id AND m.sender_id = e.resolved_by) ORDER BY m.id",
+        (escalation_id,),
+    )
+    return [row["id"] for row in rows]
+
+
+def forget_gists(tx: Tx, ids: Iterable[object]) -> None:
+    """A digest of a text that is gone is of no use, and to some a trace."""
+    for message_id in ids:
+        tx.run("UPDATE messages SET gist = '' WHERE id = ?", (message_id,))

@@ -21,9 +21,11 @@ from lattice import names
 from lattice.contract.operations import REACHED_BY
 from lattice.domain import events
 from lattice.domain.caller import BROKER, Caller
+from lattice.domain.hiding import Texts
 from lattice.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
 from lattice.store.database import Tx
 
+TEXTS = Texts("peers", ("id",), ("summary", "activity"))
 AUTO_PAUSE = 20  # rejections, each forgotten after an hour
 FORGET_REJECTIONS_S = 3600.0
 PAUSED_BY_RULE = "the broker (too many rejected messages)"

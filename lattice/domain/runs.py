@@ -12,10 +12,12 @@ from typing import Any
 from lattice.contract.operations import MAX_TITLE
 from lattice.domain import events
 from lattice.domain.caller import Caller
+from lattice.domain.hiding import Texts
 from lattice.errors import BadRequest, Conflict, NotFound
 from lattice.names import check_id
 from lattice.store.database import Tx
 
+TEXTS = Texts("runs", ("id",), ("name", "goal", "success_criteria"))
 _SHOWN = "id, name, goal, success_criteria, status, created_by, created_at, updated_at, workspace"
 
 

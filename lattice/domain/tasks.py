@@ -16,10 +16,12 @@ from typing import Any
 from lattice.clock import of_day
 from lattice.domain import escalations, events, messages, peers, runs
 from lattice.domain.caller import Caller
+from lattice.domain.hiding import Texts
 from lattice.errors import BadRequest, Conflict, Forbidden, NotFound
 from lattice.names import check_peer_id
 from lattice.store.database import Tx
 
+TEXTS = Texts("tasks", ("id",), ("title", "description", "note"), json=("artifacts",))
 ENDED = ("completed", "failed", "cancelled")
 _COLUMNS = (
     "id, title, description, status, priority, created_by, assigned_to, reserved_for, needs_review, attempts, artifacts, note, run_id,"

@@ -132,6 +132,20 @@ class Database:
         """Copy the database, as it is now, to the new file `target`, while it is in use. See `store/backup.py`."""
         return backup.back_up(self.path, target)
 
+    def empty_log(self) -> bool:
+        """Carry all that is in the -wal file over and cut the file to nothing, so that nothing older is left in it. Whether it was done.
+
+        False while somebody reads (longer than BUSY_MS) what is only in it.
+        """
+        connection = sqlite3.connect(backup.uri(self.path, "mode=rw"), uri=True, timeout=BUSY_MS / 1000, isolation_level=None)
+        try:
+            return bool(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+        except sqlite3.Error as error:
+            log.error("the -wal file could not be emptied: %s", describe(error))
+            return False
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Let the writes under way end, refuse others, checkpoint, close. A second call does nothing."""
         with self._readers:
@@ -249,6 +263,7 @@ def _open(path: str, backups_dir: str, migrations_dir: str, synchronous: str) ->
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA secure_delete=ON")  # what is deleted or redacted is not left behind in a free page
         connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES:d}")
         connection.execute("PRAGMA temp_store=MEMORY")  # a file would be outside the 0600 ones
         connection.execute("BEGIN IMMEDIATE")

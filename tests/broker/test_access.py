@@ -170,6 +170,7 @@ class TheMatrix(BrokerCase):
                 "unregister",
                 "spawn_worker",
                 "release_held",
+                "redact",
                 "all_messages",
                 "resolve",
                 "assign_task",

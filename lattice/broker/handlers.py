@@ -230,9 +230,9 @@ def register(tx: Tx, call: Call) -> dict[str, Any]:
     )  # fmt: skip
     beating = broker.presence.beating(broker.clock.monotonic())
     peer_id = peers.settle_id(tx, enrolment, beating)
-    # Heard from now on: a sweep that waits for the writer behind this must not give it up for its silence before.
-    broker.presence.heard(peer_id, broker.clock.monotonic(), broker.clock.now(), said["beat_ms"] / 1000)
     made = peers.register(tx, enrolment, peer_id, names.new_key())
+    # Heard once this is on disk: a sweep that waits for the writer behind it must not give it up for its silence before.
+    tx.after("heard", peer_id, str(said["beat_ms"]))
     caller = call.caller.__class__(peer_id, made["role"], workspace)
     if not made["same_life"]:
         messages.return_offers(tx, caller, peer_id, "its session enrolled anew")
@@ -244,9 +244,8 @@ def register(tx: Tx, call: Call) -> dict[str, Any]:
 
 
 def settle_register(call: Call, made: dict[str, Any]) -> dict[str, Any]:
-    """After the commit: the peer counts as heard, and gets its token."""
+    """After the commit: the peer gets its token."""
     broker, said = call.broker, call.values
-    broker.presence.heard(made["id"], broker.clock.monotonic(), broker.clock.now(), said["beat_ms"] / 1000)
     notes = []
     if made["id"] != made["wanted"]:
         notes.append(f"'{made['wanted']}' lives in another process; you are '{made['id']}'")

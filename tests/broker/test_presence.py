@@ -121,6 +121,15 @@ class Alive(BrokerCase):
         self.house.pass_time(16, "arch")
         self.assertEqual(("dead", "pending"), (self.house.status("w1"), self.house.get("arch", f"/tasks/{task}")["task"]["status"]))
 
+    def test_an_enrolment_that_is_refused_is_no_sign_of_life(self) -> None:
+        self.house.crew("w1", "w2")
+        self.house.post("w1", "/lock", file_path="/src/a.py")
+        self.house.pass_time(14, "arch", "w2")
+        self.assertEqual(409, self.house.register("w1", "architect", resume=self.house.resumes["w1"])[0], "the seat is taken")
+        self.house.pass_time(2, "arch", "w2")
+        self.assertEqual("dead", self.house.status("w1"))
+        self.house.post("w2", "/lock", file_path="/src/a.py")
+
     def test_a_silent_peer_that_enrols_is_not_given_up_by_a_sweep_that_had_seen_its_silence(self) -> None:
         self.house.enrol("w1", process="first")
         self.house.clock.advance(16)

@@ -370,7 +370,8 @@ class Broker:
             return handler(tx, call)
         before = idempotency.answered(tx, call.caller.actor, key, call.operation.name, call.values)
         if before is not None:
-            return before
+            repeat = handlers.REPEATED.get(call.operation.name)
+            return before if repeat is None else repeat(tx, call, before)
         answer = handler(tx, call)
         idempotency.remember(tx, call.caller.actor, key, call.operation.name, call.values, answer)
         return answer

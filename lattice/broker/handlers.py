@@ -682,5 +682,10 @@ HANDLERS: dict[str, Callable[..., Any]] = {
 PREPARE: dict[str, Callable[[Call], dict[str, Any]]] = {
     "lock_file": with_path, "unlock_file": with_path, "check_lock": with_path, "guard": with_paths, "breach": with_paths,
 }  # fmt: skip
+# What a call that is repeated with its key is answered, where the first answer may be out of date.
+REPEATED: dict[str, Callable[[Tx, Call, dict[str, Any]], dict[str, Any]]] = {
+    "check_messages": lambda tx, call, before: messages.still_offered(tx, before),
+    "hook": lambda tx, call, before: messages.still_offered(tx, before),
+}
 # What is done after the commit, to make the answer.
 SETTLE: dict[str, Callable[[Call, dict[str, Any]], dict[str, Any]]] = {"register": settle_register}

@@ -261,6 +261,19 @@ def take(
     return {"messages": offered, "more": waiting["unread"], "more_from": waiting["unread_from"]}
 
 
+def still_offered(tx: Tx, answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a take that is asked for again, without what came back since or was proven: that comes anew, marked, or is had.
+
+    What is read as soon as it is shown to the person is in it all the same.
+    """
+    is_open = [
+        mail
+        for mail in answer["messages"]
+        if tx.one("SELECT 1 FROM receipts WHERE receipt = ? AND (ended_at IS NULL OR way = 'person')", (mail["receipt"],)) is not None
+    ]
+    return {**answer, "messages": is_open}
+
+
 def take_v4(tx: Tx, caller: Caller, *, peer_id: str, receipts: Callable[[], str], process: str = "") -> dict[str, Any]:
     """v4's inbox: proves what the same peer was offered this way before, then offers the next."""
     if peer_id != caller.id:

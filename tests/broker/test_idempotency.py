@@ -55,6 +55,24 @@ class EveryWrite(BrokerCase):
         house.enrol("w3")
         house.send("w1", "w3", "x", idempotency_key="k")
 
+    def test_a_take_that_is_repeated_shows_only_what_is_still_offered(self) -> None:
+        """Else a session whose first answer was lost is shown a message twice, the second time without a mark."""
+        house = self.fresh()
+        house.send("w1", "w2", "one")
+        for path, body in (("/inbox/take", {}), ("/hook", {"event": "PostToolUse", "max": 5})):
+            [first] = house.post("w2", path, **body, idempotency_key=path)["messages"]
+            self.assertEqual([first], house.post("w2", path, **body, idempotency_key=path)["messages"])
+            house.post("w2", "/inbox/return", receipts=[first["receipt"]])
+            self.assertEqual([], house.post("w2", path, **body, idempotency_key=path)["messages"])
+        [again] = house.take("w2")
+        self.assertEqual((first["id"], 2), (again["id"], again["redelivered"]))
+
+    def test_what_was_shown_to_the_person_is_shown_again_to_who_asks_again(self) -> None:
+        house = self.fresh()
+        house.send("w1", PERSON, "one")
+        taken = [house.post(PERSON, "/inbox/take", idempotency_key="k")["messages"] for _ in range(2)]
+        self.assertEqual(taken[0], taken[1])
+
     def test_a_repeat_spends_no_quota_and_wakes_nobody(self) -> None:
         house = self.fresh()
         house.broker.limits.per_minute = 1

@@ -25,7 +25,7 @@ def hook(tx: Tx, call: Call) -> dict[str, Any]:
     caller, said = call.caller, call.values
     event = said["event"]
     # Wake runs beside the hook of the same event, and so proves nothing of what that one hands in.
-    proven = 0 if event == "Wake" else messages.prove_hook_offers(tx, caller, said["tool_use_id"], event)
+    proven = 0 if event == "Wake" else messages.prove_hook_offers(tx, caller, said["tool_use_id"], event, said["began_ms"])
     peers.has_hooks(tx, caller, "rewake" if event == "Wake" else "hook")
     answer: dict[str, Any] = {"ok": True, "proven": proven, "messages": [], "more": 0}
     if event == "UserPromptSubmit" and said["source"] != "notice":

@@ -322,6 +322,7 @@ OPERATIONS = (
         (Param("event", "choice", required=True, choices=HOOK_EVENTS),
          Param("source", "text", "how a session started; notice: a prompt that no person wrote", default="", max_chars=40),
          Param("session", "text", max_chars=100), Param("tool_use_id", "text", max_chars=200),
+         Param("began_ms", "integer", "when the hook began, since 1970: it proves nothing that was handed in later", minimum=0),
          Param("max", "integer", "messages to hand in", default=0, minimum=0, maximum=INBOX_MESSAGES),
          Param("urgent_only", "flag", default=False)), HTTP),
     _op("guard", "POST /guard", "write", PEERS, "May the caller change these files now: allow or deny, with who holds what.",

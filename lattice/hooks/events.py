@@ -276,7 +276,7 @@ def ask(hook: Hook, max: int, **said: object) -> dict[str, Any]:
     if hook.event == "PostToolUse" and hook.traces.is_beside_another(hook.began):
         return {}
     body: dict[str, object] = {"event": hook.event, "session": hook.text("session_id")[:100], "max": max}
-    body |= {"idempotency_key": os.urandom(16).hex(), **said}
+    body |= {"idempotency_key": os.urandom(16).hex(), "began_ms": int(hook.began * 1000), **said}
     left = hook.traces.abandoned()
     if left is not None:
         path, unsaid = left

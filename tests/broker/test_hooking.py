@@ -47,6 +47,17 @@ class ProofByHook(HookCase):
         self.assertEqual((0, 1), (said["proven"], said["messages"][0]["redelivered"]))
         self.assertEqual(["offered"], self.states("eve", ids))
 
+    def test_a_hook_that_began_before_the_mail_was_handed_in_proves_nothing_of_it(self) -> None:
+        """Its call waited while the broker stood still, and the next hook's was answered first."""
+        ids = self.sent("eve", "one")
+        began_ms = int(self.house.clock.now() * 1000)
+        self.house.clock.advance(20)
+        self.hook("eve", "PostToolUse", max=3, began_ms=began_ms + 19_000)
+        self.assertEqual(0, self.hook("eve", "PreToolUse", began_ms=began_ms)["proven"])
+        self.assertEqual(["offered"], self.states("eve", ids))
+        self.assertEqual(1, self.hook("eve", "PreToolUse", began_ms=began_ms + 20_001)["proven"])
+        self.assertEqual(["read"], self.states("eve", ids))
+
     def test_a_hook_of_another_peer_proves_nothing(self) -> None:
         ids = self.sent("eve", "one")
         self.hook("eve", "PostToolUse", max=3)

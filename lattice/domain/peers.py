@@ -211,6 +211,8 @@ def seat(tx: Tx, caller: Caller, *, peer_id: str, workspace: str | None, **_: ob
     else:
         where = workspace or ""
     before = seat_holder(tx, where)
+    if peer_id and before != peer_id and row["status"] != "active":  # nobody waits for its next beat, so nothing would ever vacate it
+        raise Conflict(f"'{peer_id}' is away; a seat needs somebody in it", hint="seat it when it is back, or seat another")
     if before and before != peer_id:
         vacate(tx, caller, before)
     if peer_id and before != peer_id:

@@ -72,6 +72,17 @@ class TheSeat(BrokerCase):
         self.assertEqual(409, self.house.register("arch2", "architect")[0])
         self.assertEqual("architect", self.house.enrol("arch", process="second")["role"])
 
+    def test_one_that_is_away_is_not_seated(self) -> None:
+        """It would hold the seat until it came back, should it ever."""
+        self.house.crew("w1")
+        self.house.post("w1", "/leave")
+        self.refused(409, PERSON, "/seat", {"peer_id": "w1"})
+        self.assertEqual("arch", self.house.value("SELECT peer FROM seats"))
+        self.house.post("arch", "/leave")
+        self.house.post(PERSON, "/seat", peer_id="arch")
+        self.house.enrol("w1")
+        self.house.post(PERSON, "/seat", peer_id="w1")
+
     def test_the_seat_of_one_that_is_lost_is_free_and_it_comes_back_as_a_worker(self) -> None:
         self.house.enrol("arch", "architect")
         self.house.pass_time(16)

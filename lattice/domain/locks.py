@@ -273,15 +273,15 @@ def take_back(tx: Tx, caller: Caller) -> list[str]:
 
     The rest stays lost, until it asks.
     """
-    for row in tx.all("SELECT * FROM locks WHERE peer_id = ? AND state = 'closed' ORDER BY token", (caller.id,)):
-        _remove(tx, caller, [row], tell=False)
+    closed = tx.all("SELECT * FROM locks WHERE peer_id = ? AND state = 'closed' ORDER BY token", (caller.id,))
+    _remove(tx, caller, closed, tell=False)
     taken = []
     rest = tx.all("SELECT * FROM lost_locks WHERE peer_id = ? ORDER BY token", (caller.id,))
     for row in rest:
         if not row["taken_by"] and _why_not(tx, caller.id, row["reach"], row["file_path"], row["mode"]) is None:
             _grant(tx, caller, row["reach"], row["file_path"], row["mode"])
             taken.append(row["file_path"])
-    for row in rest:
+    for row in [*closed, *rest]:
         if row["file_path"] not in taken:
             _tell_next(tx, row["reach"], row["file_path"])
     return taken

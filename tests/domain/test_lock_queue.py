@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unittest
 from typing import Any
 
@@ -226,6 +227,15 @@ class NobodyIsPassed(QueueCase):
         self.unlock("ann", "src/a.py")
         self.lock("bob", "src/")
         self.assertEqual([], self.queue())
+
+    def test_who_waits_for_a_closed_lock_is_told_when_its_holder_comes_back_and_does_not_want_it(self) -> None:
+        self.house.enrol("eve", working_dir=self.repo, process="one", pid=os.getpid())
+        self.lock("eve", "src/a.py")
+        self.house.pass_time(16, *self.everybody)
+        self.wait("bob", "src/a.py")
+        self.house.change("DELETE FROM lost_locks")  # what it lost is old news by now
+        self.house.enrol("eve", working_dir=self.repo, process="two")
+        self.assertTrue(self.told("bob"))
 
     def test_somebody_forgotten_in_the_queue_is_found_by_the_sweep(self) -> None:
         self.lock("ann", "src/a.py")

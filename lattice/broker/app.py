@@ -22,6 +22,7 @@ from typing import Any
 
 from lattice import VERSION, WIRE, names, settings
 from lattice.broker import handlers, hooking, spawning
+from lattice.broker.age import Age
 from lattice.broker.call import Call, rejected
 from lattice.broker.flags import Flags
 from lattice.broker.page import Page
@@ -120,6 +121,7 @@ class Broker:
         self.limits = Limits(config.rate)
         self.started = self.clock.monotonic()
         self.swept = self.started
+        self.age = Age(self.clock.now(), self.started)
         self.expected: list[spawning.Opened] = []  # added to by who opens one, taken from by the sweep
         self.counts: dict[str, int] = {}
         self._counting = threading.Lock()  # guards counts and _tokens

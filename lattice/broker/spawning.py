@@ -106,7 +106,7 @@ def open_approved(broker: Broker, escalation_id: int) -> None:
 
 def refuse_old(broker: Broker) -> None:
     """Requests that nobody answered in time."""
-    waiting = broker.read(lambda tx: escalations.spawns_waiting(tx, broker.clock.now() - REFUSED_AFTER_S))
+    waiting = broker.read(lambda tx: escalations.spawns_waiting(tx, broker.age.before(REFUSED_AFTER_S)))
 
     def refuse(tx: Tx) -> None:
         for escalation_id in waiting:

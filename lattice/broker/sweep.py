@@ -19,6 +19,7 @@ from lattice.domain import conversations, departures, escalations, events, idemp
 from lattice.domain.caller import BROKER
 
 if TYPE_CHECKING:
+    from lattice.broker.age import Age
     from lattice.broker.app import Broker
     from lattice.store.database import Tx
 
@@ -79,6 +80,7 @@ class Sweep:
             log.warning("a tick came %.0f s late: everyone gets a full term", now - self._last - TICK_S)
             broker.presence.forgive(now)
         self._last = now
+        broker.age.look(broker.clock.now(), now)
         for job in self.jobs:
             self._try(job)
         if now - self._kept_house >= HOUSEKEEPING_S:
@@ -156,23 +158,29 @@ class Sweep:
 
     def unanswered_permissions(self) -> None:
         broker = self._broker
-        overdue = broker.read(lambda tx: escalations.permissions_overdue(tx, broker.clock.now() - PERMISSION_SLACK_S))
+        overdue = broker.read(lambda tx: escalations.permissions_overdue(tx, PERMISSION_SLACK_S, broker.age.before))
         if overdue:
             broker.write(lambda tx: hooking.withdraw_overdue(tx, overdue), "withdraw")
 
     # -- chores, once a minute ----------------------------------------------------------------------------
 
     def old_losses(self) -> None:
-        self._broker.write(lambda tx: locks.forget_lost(tx, tx.at - LOST_IS_OLD_S), "forget")
+        self._forget(lambda tx, age: locks.forget_lost(tx, age.before(LOST_IS_OLD_S)))
 
     def unnamed_peers(self) -> None:
-        self._broker.write(departures.forget_unnamed, "forget")
+        self._forget(lambda tx, age: departures.forget_unnamed(tx, age.before(departures.FORGET_UNNAMED_S)))
 
     def old_keys(self) -> None:
-        self._broker.write(idempotency.forget_old, "forget")
+        self._forget(lambda tx, age: idempotency.forget_old(tx, age.before(idempotency.KEEP_S)))
 
     def old_turns(self) -> None:
-        self._broker.write(lambda tx: conversations.forget_old(tx, BROKER), "forget")
+        self._forget(lambda tx, age: conversations.forget_old(tx, BROKER, age.before(conversations.KEEP_S)))
+
+    def old_events(self) -> None:
+        self._forget(lambda tx, age: events.forget_old(tx, age.before(events.KEEP_S)))
+
+    def _forget(self, old: Callable[[Tx, Age], object]) -> None:
+        self._broker.write(lambda tx: old(tx, self._broker.age), "forget")
 
     def snapshot(self) -> None:
         self._broker.write(lambda tx: events.snapshot_if_due(tx, BROKER), "snapshot")
@@ -192,9 +200,6 @@ class Sweep:
                 self._backing_up.release()
 
         broker.later(work)
-
-    def old_events(self) -> None:
-        self._broker.write(lambda tx: events.forget_old(tx, tx.at - events.KEEP_S), "forget")
 
 
 def may_be_frozen(card: object) -> bool:

@@ -35,9 +35,9 @@ def get(tx: Tx, caller: Caller, *, peer_id: str | None, last: int, **_: object) 
     return {"peer_id": whose, "conversation": [dict(row) for row in reversed(rows)]}
 
 
-def forget_old(tx: Tx, caller: Caller, limit: int = 500) -> int:
-    """Delete turns older than a week, a few at a time."""
-    ids = [row["id"] for row in tx.all("SELECT id FROM conversations WHERE timestamp < ? ORDER BY id LIMIT ?", (tx.at - KEEP_S, limit))]
+def forget_old(tx: Tx, caller: Caller, before: float, limit: int = 500) -> int:
+    """Delete turns from before that time, a few at a time."""
+    ids = [row["id"] for row in tx.all("SELECT id FROM conversations WHERE timestamp < ? ORDER BY id LIMIT ?", (before, limit))]
     forget(tx, caller, ids)
     return len(ids)
 

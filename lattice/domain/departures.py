@@ -92,11 +92,11 @@ def unregister(tx: Tx, caller: Caller, *, peer_id: str, **_: object) -> dict[str
     return {"ok": True, "peer_id": peer_id}
 
 
-def forget_unnamed(tx: Tx) -> list[str]:
-    """Unnamed peers away or dead for an hour are gone."""
+def forget_unnamed(tx: Tx, before: float) -> list[str]:
+    """Unnamed peers that are away or dead since before that time are gone."""
     rows = tx.all(
         "SELECT id FROM peers WHERE NOT named AND status IN ('away', 'dead') AND ended_at < ? ORDER BY id LIMIT 100",
-        (tx.at - FORGET_UNNAMED_S,),
+        (before,),
     )
     for row in rows:
         _forget(tx, BROKER, row["id"], "away for an hour")

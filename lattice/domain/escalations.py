@@ -8,6 +8,7 @@ a verdict: answer, approve or changes. The mail that carries one out and back is
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from lattice.domain import events
@@ -158,10 +159,10 @@ def spawns_waiting(tx: Tx, before: float) -> list[int]:
     return [row["id"] for row in tx.all("SELECT id FROM escalations WHERE kind = 'spawn' AND state = 'open' AND created_at < ?", (before,))]
 
 
-def permissions_overdue(tx: Tx, now: float) -> list[int]:
-    """Open wishes for permission whose asker has stopped waiting by that time."""
+def permissions_overdue(tx: Tx, slack_s: float, before: Callable[[float], float]) -> list[int]:
+    """Open wishes for permission whose asker stopped waiting `slack_s` ago. `before(age_s)`: when what has that age was made."""
     rows = tx.all("SELECT id, request, created_at FROM escalations WHERE kind = 'permission' AND state = 'open'")
-    return [row["id"] for row in rows if row["created_at"] + json.loads(row["request"]).get("wait_s", 0) < now]
+    return [row["id"] for row in rows if row["created_at"] < before(json.loads(row["request"]).get("wait_s", 0) + slack_s)]
 
 
 def _shown(row: Any) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def remember(tx: Tx, caller_id: str, key: str, op: str, values: dict[str, Any], 
     )
 
 
-def forget_old(tx: Tx) -> int:
-    return tx.run("DELETE FROM idempotency WHERE at < ?", (tx.at - KEEP_S,))
+def forget_old(tx: Tx, before: float) -> int:
+    return tx.run("DELETE FROM idempotency WHERE at < ?", (before,))
 
 
 def forget_answers(tx: Tx, texts: list[str]) -> None:

@@ -1,0 +1,104 @@
+"""Age: a wall clock that jumps, in whichever direction, makes nothing older; and what was made after a jump grows old as all else."""
+
+from __future__ import annotations
+
+import random
+import unittest
+
+from lattice.broker.age import JUMPS, Age
+from lattice.domain.departures import FORGET_UNNAMED_S
+from tests import running
+from tests.broker.broking import PERSON, BrokerCase
+
+DAY_S = 86_400.0
+
+
+class OldByTimeAwake(unittest.TestCase):
+    def setUp(self) -> None:
+        self.wall, self.monotonic = 1_700_000_000.0, 50.0
+        self.age = Age(self.wall, self.monotonic)
+
+    def pass_time(self, seconds: float, *, jump: float = 0.0) -> None:
+        self.wall += seconds + jump
+        self.monotonic += seconds
+        self.age.look(self.wall, self.monotonic)
+
+    def test_without_a_jump_it_is_the_wall_clock(self) -> None:
+        self.pass_time(100)
+        for age_s in (0.0, 30.0, 100.0, 40 * DAY_S):
+            self.assertAlmostEqual(self.wall - age_s, self.age.before(age_s))
+
+    def test_a_jump_forward_makes_nothing_old_and_later_things_grow_old_in_their_time(self) -> None:
+        before = self.wall
+        self.pass_time(10, jump=10 * 365 * DAY_S)
+        after = self.wall
+        self.assertLessEqual(self.age.before(60), before)
+        self.pass_time(59)
+        self.assertLess(self.age.before(60), after)
+        self.pass_time(2)
+        self.assertGreater(self.age.before(60), before)
+        self.assertGreater(self.age.before(60), after)
+
+    def test_a_jump_back_makes_nothing_old_either(self) -> None:
+        self.pass_time(100)
+        self.pass_time(1, jump=-3600)
+        made = self.wall
+        self.assertLessEqual(self.age.before(60), made)
+        self.pass_time(59)
+        self.assertLessEqual(self.age.before(60), made)
+        self.pass_time(2)
+        self.assertGreater(self.age.before(60), made)
+
+    def test_whatever_the_clock_does_nothing_is_old_before_its_time_and_in_the_end_all_is(self) -> None:
+        chance: random.Random = running.chance(self)
+        for _ in range(200):
+            self.setUp()
+            made: list[tuple[float, float]] = []
+            for _ in range(60):
+                self.pass_time(chance.choice((0.5, 1.0, 300.0)), jump=chance.choice((0.0, 0.0, 0.0, 0.3, -0.3, 3600.0, -3600.0, -1e9, 1e8)))
+                made.append((self.wall, self.monotonic))
+                age_s = chance.choice((1.0, 60.0, 600.0))
+                for wall, monotonic in made:
+                    if self.monotonic - monotonic < age_s - 1e-3:
+                        self.assertGreaterEqual(wall + 1.0, self.age.before(age_s))
+            self.pass_time(10_000)
+            self.assertTrue(all(wall < self.age.before(600) + 1.0 for wall, _ in made[-1:]))
+
+    def test_a_clock_that_never_rests_costs_no_more_and_more_memory(self) -> None:
+        for _ in range(2 * JUMPS):
+            self.pass_time(1, jump=2)
+        self.assertLessEqual(len(self.age._offsets), JUMPS + 1)
+        self.assertLess(self.age.before(60), self.wall - 60)
+
+
+class TheClockIsSet(BrokerCase):
+    def jump(self, seconds: float) -> None:
+        self.house.clock._now += seconds
+        self.house.enrol("w1")  # its token may have ended
+        self.house.pass_time(61, "w1")
+
+    def test_what_is_kept_for_an_hour_or_a_day_is_kept_for_that_whatever_the_wall_clock_does(self) -> None:
+        self.house.crew("w1")
+        self.house.enrol("nobody-1", named=False)
+        self.house.post("nobody-1", "/leave")
+        made = self.house.task("w1", "once", idempotency_key="k")
+        self.house.post("w1", "/conversation", turn_type="user", content="hi")
+        for jump in (2 * FORGET_UNNAMED_S, -4 * FORGET_UNNAMED_S, 9 * DAY_S, 3650 * DAY_S):
+            self.jump(jump)
+            self.assertEqual("away", self.house.status("nobody-1"), jump)
+            self.assertEqual(made, self.house.task("w1", "once", idempotency_key="k"))
+            self.assertEqual(1, self.house.value("SELECT COUNT(*) FROM conversations"))
+
+    def test_the_person_has_its_time_to_answer(self) -> None:
+        self.house.crew("w1")
+        asked = self.house.post("arch", "/spawn", working_dir="/")["escalation_id"]
+        self.house.raw("w1", "POST", "/permission", {"tool": "Bash", "text": "ls", "wait_s": 300})
+        self.jump(3600)
+        self.assertEqual({"open"}, {one["state"] for one in self.house.get(PERSON, "/escalations?everywhere=1")["escalations"]})
+        self.house.pass_time(600, "w1")
+        self.assertEqual("resolved", self.house.value("SELECT state FROM escalations WHERE id = ?", asked))
+        self.assertEqual(0, self.house.value("SELECT COUNT(*) FROM escalations WHERE state = 'open'"))
+
+
+if __name__ == "__main__":
+    unittest.main()

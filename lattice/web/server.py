@@ -382,12 +382,11 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         self.close_connection = True
         link = self.link
-        is_head = False
+        self.is_head = False
         try:
             head = self._read_head()
             if head is None:
                 return
-            is_head = head.method == "HEAD"
             self.face.gate.check(head)
             length = heads.body_length(head, self.face.max_body)
             if head.method != "POST" and length:
@@ -396,7 +395,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 raw = self._read_body(length, head) if length else b""
         except Refusal as refusal:
-            self._send(render(_answer_of(refusal), close=True, without_body=is_head))
+            self._send(render(_answer_of(refusal), close=True, without_body=self.is_head))
             self._linger()
             return
         except OSError:
@@ -410,17 +409,17 @@ class _Handler(BaseHTTPRequestHandler):
             return
         close = close or link.must_close or self.face.is_stopping
         try:
-            data = render(outcome, close, without_body=is_head)
+            data = render(outcome, close, without_body=self.is_head)
         except Exception:
             log.exception("the answer to %s %s cannot be sent", head.method, head.path)
-            data = render(_answer_of(Internal("the broker made a mistake; its log has the details")), close, without_body=is_head)
+            data = render(_answer_of(Internal("the broker made a mistake; its log has the details")), close, without_body=self.is_head)
         if self._send(data):
             self.close_connection = close
             if link.must_close:
                 self._linger()
 
     def _read_head(self) -> heads.Head | None:
-        """The next head, or None when the connection ended between two requests."""
+        """The next head, or None when the connection ended between two requests. What has begun is answered, whatever it is."""
         link = self.link
         deadlines = self.face.deadlines
         raw = link.rest
@@ -442,11 +441,12 @@ class _Handler(BaseHTTPRequestHandler):
                 if not more:
                     if link.overdue:
                         raise TooSlow(f"the headers did not arrive within {deadlines.head:g} s")
-                    return None
+                    raise BadRequest("the request ended before its headers did")
                 raw += more
                 end = raw.find(b"\r\n\r\n")
         link.deadline = FOREVER
         link.rest = raw[end + 4 :]
+        self.is_head = raw.startswith(b"HEAD ")  # also where the rest of it is malformed
         if end > heads.MAX_HEAD_BYTES:
             heads.check_unfinished(raw[:end])
         return heads.parse(raw[:end])

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from lattice.errors import Conflict, TooMany, Unauthorized, WrongMethod
 from lattice.web.server import Answer
+from tests.web import hostile
 from tests.web.serving import SHORT, ServerCase, read_reply
-
-BEHIND = b"POST /shutdown HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Lengths(ServerCase):
     def test_a_length_that_is_no_plain_number_is_refused(self) -> None:
         self.start()
-        for text in ("1_0", "+5", "-1", "0x2", "2.0", "٣".encode().decode("latin-1"), "", "2, 2", "2 2", "two", "9" * 13, "\x0b2"):
+        for text in hostile.LENGTHS:
             with self.subTest(text):
                 self.assertEqual(self.ask("POST", "/x", b"{}", f"Content-Length: {text}").status, 400)
         self.assertEqual(self.seen, [])
@@ -56,51 +55,8 @@ class Smuggling(ServerCase):
     def test_nothing_behind_a_refused_request_is_served(self) -> None:
         self.start(deadlines=SHORT)
         host = self.host().encode()
-        behind = BEHIND % host
-        ours = b"Host: " + host + b"\r\n"
-        json = b"Content-Type: application/json\r\n"
-        refused: list[tuple[int, bytes]] = [
-            (501, b"POST /x HTTP/1.1\r\n" + ours + json + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-            (501, b"POST /x HTTP/1.1\r\n" + ours + json + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
-            (501, b"POST /x HTTP/1.1\r\n" + ours + json + b"Content-Length: 2\r\nTransfer-Encoding: identity\r\n\r\n{}"),
-            (501, b"POST /x HTTP/1.1\r\n" + ours + json + b"transfer-encoding:\tchunked\r\n\r\n"),
-            (501, b"POST /x HTTP/1.1\r\n" + ours + json + b"Transfer-Encoding: xchunked\r\nContent-Length: 0\r\n\r\n"),
-            (501, b"GET /x HTTP/1.1\r\n" + ours + b"Transfer-Encoding: chunked\r\n\r\n"),
-            (501, b"GET /x HTTP/1.0\r\n" + ours + b"Transfer-Encoding: chunked\r\n\r\n"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"Transfer-Encoding : chunked\r\n\r\n"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b" Transfer-Encoding: chunked\r\n\r\n"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"X: y\r\n Transfer-Encoding: chunked\r\n\r\n"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"X: y\nTransfer-Encoding: chunked\r\n\r\n"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"X: y\rTransfer-Encoding: chunked\r\n\r\n"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"Content-Length: 2\r\nContent-Length: 0\r\n\r\n{}"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"Content-Length: 2\r\ncontent-length: 2\r\n\r\n{}"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"Content-Length:\r\n\r\n"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"Content-Length: +2\r\n\r\n{}"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"Content-Length: 2\x00\r\n\r\n{}"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"Content Length: 2\r\n\r\n{}"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"Content-Length\r\n\r\n{}"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b": 2\r\n\r\n{}"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"X\xff: 2\r\nContent-Length: 0\r\n\r\n"),
-            (400, b"GET /x HTTP/1.1\r\n" + ours + b"Content-Length: 7\r\n\r\n"),
-            (400, b"GET  /x HTTP/1.1\r\n" + ours + b"\r\n"),
-            (400, b"GET /x y HTTP/1.1\r\n" + ours + b"\r\n"),
-            (400, b"GET\t/x HTTP/1.1\r\n" + ours + b"\r\n"),
-            (400, b"GET /x HTTP/1.1 \r\n" + ours + b"\r\n"),
-            (400, b"GET /x\x00 HTTP/1.1\r\n" + ours + b"\r\n"),
-            (400, b"\r\nGET /x HTTP/1.1\r\n" + ours + b"\r\n"),
-            (400, b"GET /x HTTP/1.1\n" + ours + b"\n"),
-            (400, b"GET /x HTTP/1.1\r\nHost: a\r\n" + ours + b"\r\n"),
-            (505, b"GET /x\r\n\r\n"),
-            (505, b"GET /x HTTP/2.0\r\n" + ours + b"\r\n"),
-            (505, b"GET /x HTTP/1.2\r\n" + ours + b"\r\n"),
-            (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-            (415, b"POST /x HTTP/1.1\r\n" + ours + b"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(behind)),
-            (413, b"POST /x HTTP/1.1\r\n" + ours + json + b"Content-Length: 99999999\r\n\r\n"),
-            (411, b"POST /x HTTP/1.1\r\n" + ours + json + b"\r\n"),
-            (421, b"GET /x HTTP/1.1\r\nHost: evil.example\r\n\r\n"),
-            (403, b"GET /x HTTP/1.1\r\n" + ours + b"Origin: null\r\n\r\n"),
-            (400, b"POST /x HTTP/1.1\r\n" + ours + json + b"Content-Length: 2\r\n\r\n{}\r\n"),
-        ]
+        behind = hostile.behind(host)
+        refused = hostile.smuggled(host, behind)
         self.assertGreaterEqual(len(refused), 30)
         for status, raw in refused:
             with self.subTest(raw):
@@ -111,7 +67,7 @@ class Smuggling(ServerCase):
 
     def test_a_body_that_looks_like_a_request_is_a_body(self) -> None:
         self.start()
-        inside = BEHIND % self.host().encode()
+        inside = hostile.behind(self.host().encode())
         self.assertEqual(self.ask("POST", "/x", inside).status, 400)
         self.assertEqual(self.seen, [])
 
@@ -127,6 +83,29 @@ class Heads(ServerCase):
         for raw in (b"\x16\x03\x01\x02\x00\x01", b"\x00\x00", b"{}", b"GET / HTTP/1.1\nHost: x\n\n"):
             with self.subTest(raw):
                 self.assertEqual([reply.status for reply in self.exchange(raw)], [400])
+
+    def test_a_head_that_ends_too_early_is_answered_and_silence_is_not(self) -> None:
+        self.start()
+        for raw in (b"G", b"GET /x HTTP/1.1\r\n", self.request()[:-2]):
+            with self.subTest(raw):
+                self.assertEqual([reply.status for reply in self.exchange(raw, end=True)], [400])
+        self.assertEqual(self.exchange(b"", end=True), [])
+        after_one = self.exchange(self.request() + b"GET /y HT", end=True)
+        self.assertEqual([reply.status for reply in after_one], [200, 400])
+
+    def test_a_malformed_head_request_gets_no_body_either(self) -> None:
+        self.start()
+        for raw in (
+            b"HEAD /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            b"HEAD * HTTP/1.1\r\n\r\n",
+            self.request("HEAD", host="evil.example"),
+        ):
+            connection = self.connect()
+            connection.sendall(raw)
+            received = b""
+            while more := connection.recv(65536):
+                received += more
+            self.assertTrue(received.startswith(b"HTTP/1.1 4") and received.endswith(b"\r\n\r\n"), received)
 
     def test_too_many_or_too_long_headers_are_431(self) -> None:
         self.start()
@@ -204,7 +183,7 @@ class Answers(ServerCase):
         received = connection.recv(65536)
         self.assertTrue(received.startswith(b"HTTP/1.1 405 ") and received.endswith(b"\r\n\r\n"))
         self.assertIn(b"Allow: GET, POST\r\n", received)
-        replies = self.exchange(self.request("PUT", "/x", b"{}" * 50) + BEHIND % self.host().encode())
+        replies = self.exchange(self.request("PUT", "/x", b"{}" * 50) + hostile.behind(self.host().encode()))
         self.assertEqual([reply.status for reply in replies], [405])
 
     def test_bytes_go_out_as_they_are(self) -> None:

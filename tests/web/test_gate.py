@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.web import hostile
 from tests.web.serving import ServerCase
 
 ROUTES = (
@@ -13,14 +14,10 @@ ROUTES = (
 class Hosts(ServerCase):
     def test_a_host_that_is_not_ours_is_misdirected_on_every_path_and_method(self) -> None:
         port = self.start().port
-        for host in (
-            "evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}", f"localhost.:{port}", f"127.0.0.1:{port + 1}",
-            f"0.0.0.0:{port}", f"127.1:{port}", "127.0.0.1", "localhost", f"127.0.0.1:{port}x", f"127.0.0.1:0{port}", f"127.0.0.1:{port},x",
-            f"user@127.0.0.1:{port}", f"[::]:{port}", f"2130706433:{port}",
-        ):  # fmt: skip
-            for method, path in ROUTES:
+        for host, status in hostile.hosts(port).items():
+            for method, path in ROUTES if status != 200 and host else ():
                 with self.subTest(host=host, method=method, path=path):
-                    self.assertEqual(self.ask(method, path, b"{}" if method == "POST" else None, host=host).status, 421)
+                    self.assertEqual(self.ask(method, path, b"{}" if method == "POST" else None, host=host).status, status)
         self.assertEqual(self.seen, [])
 
     def test_no_host_an_empty_one_or_two_are_refused(self) -> None:
@@ -35,9 +32,9 @@ class Hosts(ServerCase):
 
     def test_our_own_names_pass(self) -> None:
         port = self.start().port
-        for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"LocalHost:{port}", f"[::1]:{port}"):
+        for host, status in hostile.hosts(port).items():
             with self.subTest(host):
-                self.assertEqual(self.ask(host=host).status, 200)
+                self.assertEqual(status == 200, bool(host) and self.ask(host=host).status == 200)
 
     def test_one_more_host_can_be_allowed_exactly(self) -> None:
         self.start(allow_host="Tunnel.example:8000")
@@ -48,8 +45,7 @@ class Hosts(ServerCase):
                 self.assertEqual(self.ask(host=host).status, 421)
 
     def test_an_absolute_target_is_refused(self) -> None:
-        self.start()
-        for target in (f"http://{self.host()}/x", "*", "x", "http://evil.example/", "/x#y"):
+        for target in hostile.targets(self.start().port):
             with self.subTest(target):
                 self.assertEqual(self.ask("GET", target).status, 400)
         self.assertEqual(self.seen, [])
@@ -58,16 +54,9 @@ class Hosts(ServerCase):
 class CrossSite(ServerCase):
     def test_origin_and_fetch_site_are_judged_on_every_route(self) -> None:
         port = self.start().port
-        origins = {
-            None: True, f"http://127.0.0.1:{port}": True, f"http://localhost:{port}": True,
-            "null": False, "": False, "http://evil.example": False, f"https://127.0.0.1:{port}": False, "http://127.0.0.1": False,
-            f"http://127.0.0.1:{port}.evil.example": False, f"http://127.0.0.1:{port}/": False, f"http://127.0.0.1:{port + 1}": False,
-            f"HTTP://127.0.0.1:{port}": False,
-        }  # fmt: skip
-        sites = {None: True, "same-origin": True, "none": True, "same-site": False, "cross-site": False, "": False, "Same-Origin": False}
         for method, path in ROUTES:
-            for origin, origin_passes in origins.items():
-                for site, site_passes in sites.items():
+            for origin, origin_passes in hostile.origins(port).items():
+                for site, site_passes in hostile.SITES.items():
                     lines = [f"Origin: {origin}"] if origin is not None else []
                     lines += [f"Sec-Fetch-Site: {site}"] if site is not None else []
                     with self.subTest(method=method, path=path, origin=origin, site=site):
@@ -80,7 +69,7 @@ class CrossSite(ServerCase):
 
     def test_a_navigation_to_the_page_passes_from_anywhere_and_nothing_else_does(self) -> None:
         self.start()
-        navigates = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+        navigates = hostile.NAVIGATES
         for path in ("/", "/dashboard"):
             self.assertEqual(self.ask("GET", path, None, *navigates).status, 200)
             self.assertTrue(self.seen[-1].is_navigation)
@@ -101,11 +90,7 @@ class CrossSite(ServerCase):
 class Bodies(ServerCase):
     def test_only_json_is_taken(self) -> None:
         self.start()
-        for kind in (
-            "text/plain", "application/x-www-form-urlencoded",
-            "multipart/form-data; boundary=x", "application/json-evil", "application/jsonx",
-            "", "application/json; charset=latin-1", "application/json, text/plain", "text/json", "application/json; x=y",
-        ):  # fmt: skip
+        for kind in hostile.OTHER_TYPES:
             with self.subTest(kind):
                 self.assertEqual(self.ask("POST", "/x", b"{}", f"Content-Type: {kind}").status, 415)
         raw = f"POST /x HTTP/1.1\r\nHost: {self.host()}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
@@ -114,13 +99,13 @@ class Bodies(ServerCase):
 
     def test_json_with_its_charset_is_taken(self) -> None:
         self.start()
-        for kind in ("application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"):
+        for kind in hostile.JSON_TYPES:
             with self.subTest(kind):
                 self.assertEqual(self.ask("POST", "/x", b"{}", f"Content-Type: {kind}").status, 200)
 
     def test_an_encoded_body_is_not_taken(self) -> None:
         self.start()
-        for coding in ("gzip", "deflate", "br", "identity, gzip", "x"):
+        for coding in hostile.CODINGS:
             with self.subTest(coding):
                 self.assertEqual(self.ask("POST", "/x", b"{}", f"Content-Encoding: {coding}").status, 415)
         self.assertEqual(self.ask("POST", "/x", b"{}", "Content-Encoding: identity").status, 200)

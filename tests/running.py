@@ -223,10 +223,15 @@ class Broker:
             return int(wire.call("GET", "/health")[1]["pid"])
 
     def output(self) -> str:
+        """The end of what it wrote."""
+        return self.log()[-8000:]
+
+    def log(self) -> str:
+        """All that it wrote."""
         said = ""
         for path in (os.path.join(self.home, "broker.out"), os.path.join(self.state, "broker.log")):
             with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-                said += file.read()[-4000:]
+                said += file.read()
         return said
 
     def kill(self) -> None:

@@ -38,6 +38,9 @@ OF_ONE_TOOL = 3
 OF_ONE_STOP = 5
 MAX_CHARS = 9_500  # of one hook's word to the model: Claude Code puts more than 10,000 into a file and shows its beginning
 MAX_INPUT_BYTES = 64 * 1024 * 1024
+# The notice of the session's own server comes as a prompt too, as does the client's own that a task in the background has
+# ended: no word of the person's.
+_NOTICE = r"c2-lattice: [^\n]*\[notice \d+\]\s*\Z|<task-notification>"
 _WAY_FAILED = ("unreachable", "unknown_outcome", "foreign_program")
 
 
@@ -181,9 +184,7 @@ def session_start(hook: Hook) -> dict[str, object]:
 def prompt(hook: Hook) -> dict[str, object]:
     import re  # here: an edit does without
 
-    # The notice of the session's own server comes as a prompt too, as does the client's own that a task in the
-    # background has ended: no word of the person's.
-    is_notice = re.match(r"c2-lattice: [^\n]*\[notice \d+\]\s*\Z|<task-notification>", hook.text("prompt")) is not None
+    is_notice = re.match(_NOTICE, hook.text("prompt")) is not None
     text = mail(hook, ask(hook, OF_ONE_PROMPT, **({"source": "notice"} if is_notice else {})))
     return hook.to_model(text) if text else {}
 

@@ -34,7 +34,8 @@ MAX_HEADERS = 100
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rf"({_TOKEN}) ([!-~]+) HTTP/1\.([01])")
 _OTHER_VERSION = re.compile(rf"{_TOKEN} [!-~]+(?: HTTP/[0-9]+(?:\.[0-9]+)?)?")
-_HEADER = re.compile(rf"({_TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+# Possessive: 64 KB of tabs that end in a sign which no value has would else be tried from each of them.
+_HEADER = re.compile(rf"({_TOKEN}):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)")
 _LENGTH = re.compile(r"[0-9]{1,12}")
 _JSON_TYPE = re.compile(r"application/json(?:[ \t]*;[ \t]*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")

@@ -69,6 +69,7 @@ QUIET = (
     "tests.storms.test_departed",
     "tests.storms.test_orphans",
     "tests.cli.test_demo",
+    "tests.threats.test_http",
     "tests.nightly.test_soak",
 )
 # These take longest at full figures: they start before the others, so that none of them runs on alone at the end.

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from lattice.domain import events
 from lattice.names import PERSON
 
 if TYPE_CHECKING:
@@ -532,9 +533,10 @@ def _log(view: _View) -> list[Json]:
             "seq": row["seq"],
             "at": row["at"],
             "actor": row["actor"],
-            "op": row["op"],
+            "op": events.what_of(row["kind"], row["data"]) or row["op"],
             "kind": row["kind"],
-            "subject": _json_list(row["subject"]),
+            # A note by a peer about itself names nothing else.
+            "subject": [one for one in _json_list(row["subject"]) if row["kind"] != "note" or one != row["actor"]],
             "run_id": row["run_id"],
             "workspace": row["workspace"],
             "detail": _gist(row["data"]),
@@ -559,6 +561,10 @@ def _gist(text: str | None) -> str:
     if not isinstance(found, dict):
         return ""
     told = [str(found[name])[:120] for name in _GIST if isinstance(found.get(name), (str, int)) and found.get(name) not in ("", None)]
+    if isinstance(found.get("files"), list):
+        told.append(", ".join(str(name)[:120] for name in found["files"][:4]))
+    if isinstance(found.get("holder"), str):
+        told.append(f"held by {found['holder']}")
     if found.get("paused") in (1, True):
         told.append("paused")
     return " · ".join(told[:4])

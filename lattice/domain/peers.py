@@ -295,7 +295,7 @@ def note_beat(tx: Tx, caller: Caller, said: dict[str, Any], *, overlapping: bool
             row["git_last_commit"] if said.get("git_last_commit") is None else said["git_last_commit"],
         )  # fmt: skip
         if overlapping and files:
-            _warn_of_conflicts(tx, caller, set(files))
+            _warn_of_conflicts(tx, caller, set(files), set(json.loads(row["git_dirty_files"])))
     if said.get("ways") is not None:
         row = known(tx, caller.id)
         tx.run(
@@ -551,14 +551,14 @@ def _set_git(tx: Tx, peer_id: str, branch: str, files: list[str], more: int, com
     )
 
 
-def _warn_of_conflicts(tx: Tx, caller: Caller, files: set[str]) -> None:
-    """Two sessions of one directory with one dirty file: logged once per pair and set of files, seen on the page."""
+def _warn_of_conflicts(tx: Tx, caller: Caller, files: set[str], before: set[str]) -> None:
+    """A file that has become dirty for two sessions: logged for each pair once, and seen on the page."""
     me = known(tx, caller.id)
     for row in tx.all(
         "SELECT id, git_dirty_files FROM peers WHERE status = 'active' AND id <> ? AND workspace = ? AND git_dirty_files <> '[]'",
         (caller.id, me["workspace"]),
     ):
-        both = sorted(files & set(json.loads(row["git_dirty_files"])))
+        both = sorted((files - before) & set(json.loads(row["git_dirty_files"])))
         if both:
             events.note(tx, caller, "conflict_warning", sorted((caller.id, row["id"])), files=both[:50])
 

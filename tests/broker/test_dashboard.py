@@ -12,7 +12,7 @@ from typing import Any
 from lattice import names
 from lattice.broker import dashboard
 from lattice.broker.page import BadPage, Page, policy
-from lattice.domain import escalations, locks, memory, messages, peers, runs, tasks
+from lattice.domain import escalations, events, locks, memory, messages, peers, runs, tasks
 from lattice.domain.caller import Caller
 from lattice.store.database import Database, Tx
 
@@ -250,6 +250,14 @@ class WhatIsShown(OfABroker):
         self.write(memory.put, arch, key="plan", value="x" * 5000, type="decision", confidence="high")
         found = self.shown()["memory"][0]
         self.assertEqual((dashboard.PREVIEW, 5000, 1), (len(found["value"]), found["length"], found["version"]))
+
+    def test_a_note_says_what_it_is_about(self) -> None:
+        arch = self.enrol("arch", "architect")
+        self.write(lambda tx, caller: events.note(tx, caller, "conflict_warning", ["arch", "w1"], files=["b.py", "c.py"]), arch)
+        self.write(lambda tx, caller: events.note(tx, caller, "breach", ["/src/a.py"], holder="w1", command="sed -i s/a/b/ a.py"), arch)
+        breach, conflict = self.shown()["log"][:2]
+        self.assertEqual(("conflict_warning", ["w1"], "b.py, c.py"), tuple(conflict[name] for name in ("op", "subject", "detail")))
+        self.assertEqual(("breach", ["/src/a.py"], "held by w1"), tuple(breach[name] for name in ("op", "subject", "detail")))
 
     def test_the_log_is_newest_first_and_the_sparkline_counts_each_write_once(self) -> None:
         arch = self.enrol("arch", "architect")

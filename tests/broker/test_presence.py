@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unittest
 
 from lattice.broker.presence import Presence
@@ -167,6 +168,19 @@ class Beats(BrokerCase):
         self.house.beat("w1", tokens_used=7)
         self.house.beat("w1", tokens_used="many", errors_count=None, tool_calls_count=[1])
         self.assertEqual(7, self.house.get("w1", "/peer/w1")["tokens_used"])
+
+    def test_a_file_that_was_dirty_for_both_before_is_not_noted_again(self) -> None:
+        self.house.crew("w1", "w2")
+        self.house.beat("w1", git_dirty_files=["a.py"])
+        self.house.beat("w2", git_dirty_files=["a.py"])
+        self.house.beat("w1", git_dirty_files=["a.py", "b.py"])
+        self.house.beat("w2", git_dirty_files=["a.py", "b.py"])
+        files = [
+            json.loads(line["details"].partition("] ")[2])["files"]
+            for line in self.house.get(PERSON, "/log?last=100")["logs"]
+            if line["action"] == "conflict_warning"
+        ]
+        self.assertEqual([["b.py"], ["a.py"]], files)
 
     def test_two_peers_with_one_dirty_file_are_noted_once(self) -> None:
         self.house.crew("w1", "w2")

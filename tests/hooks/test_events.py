@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -321,27 +322,34 @@ class WithoutABroker(Hooked):
     def test_a_stranger_on_the_port_is_told_nothing(self) -> None:
         path = self.held_by_alice()
         self.broker.kill()
-        heard = bytearray()
+        heard: list[bytearray] = []  # of each connection: the servers of the sessions ask as well
+        body = json.dumps({"status": "ok", "pid": 1, "proof": "0" * 64}).encode()
+
+        def answer(connection: socket.socket, said: bytearray) -> None:
+            with connection, contextlib.suppress(OSError):
+                said.extend(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                connection.settimeout(5)
+                said.extend(connection.recv(65536))
+
+        def accept(server: socket.socket) -> None:
+            with contextlib.suppress(OSError):  # closed: the test is over
+                while True:
+                    connection, _ = server.accept()
+                    heard.append(bytearray())
+                    threading.Thread(target=answer, args=(connection, heard[-1]), daemon=True).start()
+
         with socket.create_server(("127.0.0.1", self.broker.port)) as server:
-
-            def answer() -> None:
-                connection, _ = server.accept()
-                with connection:
-                    heard.extend(connection.recv(65536))
-                    body = json.dumps({"status": "ok", "pid": 1, "proof": "0" * 64}).encode()
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-                    connection.settimeout(5)
-                    heard.extend(connection.recv(65536))
-
-            thread = threading.Thread(target=answer)
-            thread.start()
+            threading.Thread(target=accept, args=(server,), daemon=True).start()
             ran = self.run_hook("PreToolUse", "Edit", {"file_path": path})
-            thread.join(20)
+            server.shutdown(socket.SHUT_RDWR)
         self.assertEqual((ran.status, ran.decision), (0, ""))
         self.assertIn("another program", ran.said["systemMessage"])
-        self.assertTrue(heard.startswith(b"GET /health?nonce="))
-        self.assertNotIn(b"Authorization", heard)
-        self.assertEqual(heard.count(b"HTTP/1.1"), 1)
+        self.assertTrue(heard)
+        for said in heard:
+            self.assertTrue(said.startswith(b"GET /health?nonce=") or not said, said)
+            self.assertNotIn(b"Authorization", said)
+            self.assertLessEqual(said.count(b"HTTP/1.1"), 1)
 
 
 if __name__ == "__main__":

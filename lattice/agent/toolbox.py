@@ -119,7 +119,9 @@ class Toolbox:
         special = _SPECIAL.get(name)
         if special is not None:
             return special(self, values)
-        return self._link.ask(name, values)
+        from lattice.agent import brief  # here: nothing is listed before the first answer
+
+        return brief.shaped(name, self._link.ask(name, values))
 
     def _refused(self, refusal: Refusal) -> dict[str, object]:
         said = refusal.as_json()
@@ -189,7 +191,9 @@ class Toolbox:
         if not values.get("peer_id"):
             self._link.enrol()
             values["peer_id"] = self._link.id
-        return self._link.ask("get_conversation", values)
+        from lattice.agent import brief
+
+        return brief.shaped("get_conversation", self._link.ask("get_conversation", values))
 
     def _spawn_worker(self, values: dict[str, object]) -> dict[str, object]:
         tmux = self._environ.get("TMUX", "")
@@ -245,7 +249,8 @@ def usage(name: str) -> str:
 
 def _peer(peer: dict[str, object]) -> dict[str, object]:
     """A peer as a session needs it; what is empty is left out."""
-    said = {name: value for name, value in peer.items() if name not in ("last_heartbeat", "registered_at", "poll_interval_ms", "ways")}
+    left_out = ("last_heartbeat", "registered_at", "poll_interval_ms", "ways", "git_dirty_files")  # dirty_files is the list of it
+    said = {name: value for name, value in peer.items() if name not in left_out}
     said = {name: value for name, value in said.items() if value not in (None, "", [], False) or name in ("role", "summary")}
     said["last_seen"] = peer.get("last_heartbeat")
     return said

@@ -192,6 +192,7 @@ def _framed(message: dict[str, object], boundary: str) -> str:
         category=str(message.get("category") or ""),
         message_id=_count(message, "id"),
         redelivered=_count(message, "redelivered"),
+        asks=str(message.get("asks") or ""),
         boundary=boundary,
     )
 

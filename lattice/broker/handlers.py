@@ -549,6 +549,8 @@ def redact(call: Call) -> dict[str, Any]:
 
 def cancel_task(tx: Tx, call: Call) -> dict[str, Any]:
     answer = tasks.cancel(tx, call.caller, **call.values)
+    for escalation_id in escalations.open_of_task(tx, answer["task_id"]):
+        escalations.withdraw(tx, escalation_id, f"task #{answer['task_id']} was cancelled by {call.caller.id}")
     if answer["owner"] and answer["owner"] != call.caller.id:
         reason = call.values["reason"]
         messages.tell(

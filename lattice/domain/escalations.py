@@ -107,6 +107,17 @@ def of_message(tx: Tx, message_id: int) -> int | None:
     return row["id"] if row else None
 
 
+def waits_for(tx: Tx, caller: Caller, message_id: int) -> str:
+    """The verdicts that the caller may give to what this message carries; "" when nothing of it is open, or it is not theirs to say."""
+    row = tx.one("SELECT kind, raised_by FROM escalations WHERE message_id = ? AND state = 'open'", (message_id,))
+    if row is None or not caller.leads or (not caller.is_person and (row["raised_by"] == caller.id or row["kind"] not in _LED)):
+        return ""
+    return "answer" if row["kind"] == "blocker" else "approve or changes"
+
+
+_LED = ("blocker", "review")  # an architect answers these; the others are the person's
+
+
 def open_mail(tx: Tx, workspace: str, reader: str) -> list[int]:
     """The messages that carry what is still open in a workspace and an architect can answer, but those of `reader` itself."""
     rows = tx.all(
@@ -142,6 +153,12 @@ def of_task(tx: Tx, task_id: int) -> list[dict[str, Any]]:
         }
         for row in tx.all(f"SELECT {_SHOWN} FROM escalations WHERE task_id = ? ORDER BY id", (task_id,))
     ]
+
+
+def open_of_task(tx: Tx, task_id: int) -> list[int]:
+    """The open calls for help about a task."""
+    rows = tx.all("SELECT id FROM escalations WHERE task_id = ? AND state = 'open' AND kind IN ('blocker', 'review') ORDER BY id", (task_id,))
+    return [row["id"] for row in rows]
 
 
 def approved_since(tx: Tx, task_id: int, raised_by: str, since: float) -> bool:

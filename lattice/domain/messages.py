@@ -92,8 +92,11 @@ def send(tx: Tx, caller: Caller, *, recipient_id: str, category: str, content: s
         answer["message"] = (
             "held, and shown to the person, who can let it through. Do something first: a task, a decision, a lock; or ask the person."
         )
+    waits_for = escalations.waits_for(tx, caller, reply_to) if reply_to and answered is None else ""
     if answered is not None:
         answer["resolved"] = answered
+    elif waits_for and hold is None:
+        answer["message"] = f"sent; what #{reply_to} asks for stays open until you send a verdict with it: {waits_for}"
     elif category in _CALLS_FOR_HELP:
         answer["escalation_id"] = _open_what_it_calls_for(tx, caller, category, content, message_id)
     return answer
@@ -238,7 +241,9 @@ def take(
         size += len(row["content"].encode())
         if offered and size > INBOX_BYTES:
             break
-        offered.append(_as_mail(row, caller.id, receipts()))
+        mail = _as_mail(row, caller.id, receipts())
+        asks = escalations.waits_for(tx, caller, row["id"]) if caller.leads else ""
+        offered.append({**mail, "asks": asks} if asks else mail)
     for mail in offered:
         tx.run(
             "UPDATE deliveries SET state = 'offered', way = ?, process = ?, offered_at = ? WHERE recipient = ? AND message_id = ?",
@@ -725,10 +730,14 @@ def _may_look(tx: Tx, caller: Caller, peer_id: str) -> None:
 def _as_mail(row: Any, reader: str, receipt: str) -> dict[str, Any]:
     copied = row["address"] not in (reader, BROADCAST, ARCHITECT_ADDRESS) and row["category"] in PREFIX
     return {
-        "id": row["id"], "from": row["sender_id"], "role": row["role"] or "broker", "to": row["address"], "category": row["category"],
+        "id": row["id"], "from": row["sender_id"], "role": _role(row), "to": row["address"], "category": row["category"],
         "content": (PREFIX[row["category"]] if copied else "") + row["content"], "sent": row["created_at"], "receipt": receipt,
         "redelivered": row["attempts"], "reply_to": row["reply_to"], "run_id": row["run_id"], "hops": row["hops"],
     }  # fmt: skip
+
+
+def _role(row: Any) -> str:
+    return BROKER.id if row["sender_id"] == BROKER.id else row["role"] or "worker"
 
 
 def _end_receipt(tx: Tx, caller: Caller, receipt: str, *, proof: str = "", returned: str = "") -> Any | None:

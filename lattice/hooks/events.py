@@ -327,7 +327,8 @@ def mail(hook: Hook, answer: dict[str, Any]) -> str:
     head = f"c2-lattice: {len(frames)} message{'s' if len(frames) > 1 else ''} for you"
     head += f", {more} more: check_messages." if more else "."
     long = " Should you see only a part of it, read the rest from the file that is named." if len(frames[0]) > MAX_CHARS else ""
-    return "\n\n".join([f"{head}{long} To answer: send_message with reply_to.", *frames])
+    can_answer = any(message.get("from") != "broker" for message in messages[: len(frames)])
+    return "\n\n".join([f"{head}{long}" + (" To answer: send_message with reply_to." if can_answer else ""), *frames])
 
 
 def _quietly(hook: Hook, path: str, body: dict[str, object]) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 import unittest
 
-from lattice.contract.framing import FROM_A_PEER, FROM_THE_PERSON, frame, safe_for_terminal
+from lattice.contract.framing import FROM_A_PEER, FROM_THE_BROKER, FROM_THE_PERSON, frame, safe_for_terminal
 
 BOUNDARY = "3fa9c1d2e4b5"
 
@@ -35,6 +35,17 @@ class FrameTest(unittest.TestCase):
         self.assertEqual(FROM_THE_PERSON, framed("x", sender="command-center", role="system").split("\n")[1])
         for role in ("worker", "architect", "viewer", "", "System"):
             self.assertEqual(FROM_A_PEER, framed("x", sender="command-center", role=role).split("\n")[1])
+
+    def test_a_notice_of_the_broker_is_not_said_to_be_an_agents(self) -> None:
+        self.assertEqual(FROM_THE_BROKER, framed("x", sender="broker", role="broker").split("\n")[1])
+
+    def test_what_waits_for_an_answer_says_which_call_gives_it(self) -> None:
+        line = framed("x", message_id=12, asks="approve or changes").split("\n")[1]
+        self.assertEqual(f"{FROM_A_PEER} It waits for you: send_message with reply_to 12 and verdict approve or changes.", line)
+
+    def test_one_hop_is_one(self) -> None:
+        self.assertIn(" 1 hop]", framed("x", hops=1).split("\n")[0])
+        self.assertIn("offered once before", framed("x", redelivered=1).split("\n")[0])
 
     def test_the_body_is_whole(self) -> None:
         body = "first\n\n  indented `code` [1] <b>\n\ttab  \nمی‌خواهم 👨‍👩‍👧\n"

@@ -114,8 +114,30 @@ class Resolving(OfHelp):
     def test_a_reply_without_a_verdict_leaves_it_open(self) -> None:
         id = self.blocker()["escalation_id"]
         mail = self.house.take("arch")[0]
-        self.house.send("arch", "w1", "I will look", reply_to=mail["id"])
+        said = self.house.send("arch", "w1", "I will look", reply_to=mail["id"])
+        self.assertIn("stays open until you send a verdict with it: answer", said["message"])
         self.assertEqual([id], self.open_ones())
+
+    def test_the_mail_tells_who_may_answer_it_which_verdict_it_waits_for(self) -> None:
+        task = self.house.task("w1")
+        self.house.post("w1", "/tasks/claim", task_id=task)
+        self.house.send("w1", "w2", "which port?", "blocker")
+        self.house.post("w1", "/escalations", kind="review", text="look", task_id=task)
+        self.house.send("w1", "arch", "by the way")
+        self.assertEqual(["answer", "approve or changes", None], [mail.get("asks") for mail in self.house.take("arch")])
+        self.assertEqual([None], [mail.get("asks") for mail in self.house.take("w2")])
+        self.house.send("arch", "arch", "note to myself", "blocker")
+        self.assertEqual([None], [mail.get("asks") for mail in self.house.take("arch")])
+
+    def test_what_was_asked_about_a_task_that_is_cancelled_is_nobodys_question_any_more(self) -> None:
+        task = self.house.task("w1")
+        self.house.post("w1", "/tasks/claim", task_id=task)
+        self.house.post("w1", "/escalations", kind="review", text="look", task_id=task)
+        other = self.house.post("w2", "/escalations", kind="blocker", text="stuck")["escalation_id"]
+        self.house.post("arch", f"/tasks/{task}/cancel", reason="not needed")
+        self.assertEqual([other], self.open_ones())
+        (row,) = self.house.get("arch", f"/tasks/{task}")["task"]["escalations"]
+        self.assertEqual(("resolved", "", f"task #{task} was cancelled by arch"), (row["state"], row["verdict"], row["answer"]))
 
     def test_it_is_resolved_once_in_either_way(self) -> None:
         id = self.blocker()["escalation_id"]

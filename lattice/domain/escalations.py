@@ -157,7 +157,9 @@ def of_task(tx: Tx, task_id: int) -> list[dict[str, Any]]:
 
 def open_of_task(tx: Tx, task_id: int) -> list[int]:
     """The open calls for help about a task."""
-    rows = tx.all("SELECT id FROM escalations WHERE task_id = ? AND state = 'open' AND kind IN ('blocker', 'review') ORDER BY id", (task_id,))
+    rows = tx.all(
+        "SELECT id FROM escalations WHERE task_id = ? AND state = 'open' AND kind IN ('blocker', 'review') ORDER BY id", (task_id,)
+    )
     return [row["id"] for row in rows]
 
 

@@ -82,7 +82,8 @@ def release(tx: Tx, caller: Caller, *, file_path: str, token: int | None = None,
     if not mine:
         _remember_lost(tx, [row for row in rows if row["state"] == "held"], f"released by {caller.id}", taken_by=caller.id)
     _remove(tx, caller, rows[:1] if mine else rows)
-    return {"ok": True, "file_path": file_path, "released": True, "holder": rows[0]["peer_id"]}
+    said = {"ok": True, "file_path": file_path, "released": True}
+    return said if mine else {**said, "holder": rows[0]["peer_id"]}
 
 
 def _must_be_current(tx: Tx, caller: Caller, file_path: str, token: int, row: Any | None) -> None:

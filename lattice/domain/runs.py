@@ -174,5 +174,5 @@ def _find(tx: Tx, run_id: str) -> dict[str, Any] | None:
 def _get(tx: Tx, run_id: str) -> dict[str, Any]:
     run = _find(tx, run_id)
     if run is None:
-        raise NotFound(f"run '{run_id}' not found")
+        raise NotFound(f"run '{run_id}' not found", hint="get_task names a task's run; a new run_id in create_task begins one")
     return run

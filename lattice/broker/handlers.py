@@ -515,6 +515,14 @@ def _base(call: Call) -> str:
     return stated or (own if os.path.isabs(own) else "")
 
 
+def lock_file(tx: Tx, call: Call) -> dict[str, Any]:
+    answer = locks.acquire(tx, call.caller, **call.values)
+    if answer.get("refreshed"):
+        # From now on, not from the commit on: a sweep that waits for the writer behind this must not end it for its silence before.
+        call.broker.presence.granted(answer["token"], call.broker.clock.monotonic())
+    return answer
+
+
 def renew_locks(tx: Tx, call: Call) -> dict[str, Any]:
     """What the caller holds, all of it renewed, and what it lost since it asked last."""
     broker = call.broker
@@ -661,7 +669,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "edit_task": plain(tasks.edit),
     "assign_task": assign_task,
     "depend_task": plain(tasks.depend),
-    "lock_file": plain(locks.acquire),
+    "lock_file": lock_file,
     "unlock_file": plain(locks.release),
     "list_locks": lambda tx, call: locks.list_some(tx, call.caller, workspace=call.workspace),
     "check_lock": plain(locks.check),

@@ -125,11 +125,14 @@ class Sweep:
 
     def lapsed_locks(self) -> None:
         broker, now = self._broker, self._last
-        over = [
-            row for row in broker.read(locks.with_terms) if broker.presence.has_lapsed(row["token"], row["peer_id"], row["term_s"], now)
-        ]
-        if over:
-            broker.write(lambda tx: locks.lapse(tx, BROKER, [row["token"] for row in over]), "lapse")
+
+        def over(tx: Tx) -> list[int]:
+            return [
+                row["token"] for row in locks.with_terms(tx) if broker.presence.has_lapsed(row["token"], row["peer_id"], row["term_s"], now)
+            ]
+
+        if broker.read(over):  # looked at again in the write: what was renewed while that waited for the writer is not over
+            broker.write(lambda tx: locks.lapse(tx, BROKER, over(tx)), "lapse")
 
     def closed_locks(self) -> None:
         broker, now = self._broker, self._last
@@ -143,7 +146,8 @@ class Sweep:
 
     def kept_places(self) -> None:
         broker = self._broker
-        overdue = broker.presence.overdue(broker.read(locks.offered), locks.KEPT_S, self._last)
+        told = broker.read(locks.offered)
+        overdue = {place: told[place] for place in broker.presence.overdue(list(told), locks.KEPT_S, self._last)}
         if overdue:
             broker.write(lambda tx: locks.offer_overdue(tx, overdue), "keep")
         if broker.read(locks.are_there_to_tell):

@@ -6,13 +6,17 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import unittest
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from unittest import mock
 
 from lattice.broker import sweep
 from lattice.clock import ManualClock
 from lattice.domain import events
 from tests.broker.broking import PERSON, BrokerCase
+from tests.running import until
 
 
 class TheSweepCannotDie(BrokerCase):
@@ -182,6 +186,53 @@ class LeasesOfLocks(BrokerCase):
         self.house.post("w1", "/lock", file_path="/src/a.py", ttl_s=8)
         self.house.pass_time(7, "arch")
         self.assertEqual(1, len(self.house.get("arch", "/locks")["locks"]))
+
+    def test_a_lock_that_is_renewed_while_its_end_waits_for_the_writer_does_not_lapse(self) -> None:
+        self.house.crew("w1")
+        real = self.house.broker.write
+        renewals = {
+            "/heartbeat": {}, "/locks/renew": {}, "/lock": {"file_path": "/src/a.py", "ttl_s": 8},
+        }  # fmt: skip
+        for path, body in renewals.items():
+            with self.subTest(renewed_by=path):
+                self.house.beat("w1")
+                token = self.house.post("w1", "/lock", file_path="/src/a.py", ttl_s=8)["token"]
+                self.house.pass_time(8, "arch")
+                self.house.clock.advance(1)
+                waited = []
+
+                def renewed_first(fn: object, op: str, path: str = path, body: Any = body, waited: list[str] = waited) -> object:
+                    if op == "lapse":
+                        waited.append(op)
+                        self.house.post("w1", path, **body)
+                    return real(fn, op)  # type: ignore[arg-type]
+
+                with mock.patch.object(self.house.broker, "write", renewed_first):
+                    self.house.sweep.tick()
+                self.assertEqual(["lapse"], waited, "the sweep had seen it run out")
+                self.assertTrue(self.house.get("w1", f"/locks/check?file_path=/src/a.py&token={token}")["token_is_current"])
+                self.house.pass_time(9, "arch")
+                self.assertEqual([], self.house.get("arch", "/locks")["locks"])
+
+    def test_a_lock_asked_for_again_in_the_commit_that_would_end_it_does_not_lapse(self) -> None:
+        self.house.crew("w1")
+        token = self.house.post("w1", "/lock", file_path="/src/a.py", ttl_s=8)["token"]
+        self.house.pass_time(8, "arch")
+        self.house.clock.advance(1)
+        broker, queue = self.house.broker, self.house.broker.database._writer._queue
+        busy, go_on = threading.Event(), threading.Event()
+        with ThreadPoolExecutor(3) as threads:
+            first = threads.submit(broker.write, lambda tx: (busy.set(), go_on.wait(20)), "test")
+            self.assertTrue(busy.wait(20))
+            again = threads.submit(self.house.post, "w1", "/lock", file_path="/src/a.py", ttl_s=8)
+            until(lambda: len(queue) == 1, "it waits for the writer")
+            lapse = threads.submit(self.house.sweep.tick)
+            until(lambda: len(queue) == 2, "and so does the end of the lock")
+            go_on.set()
+            self.assertEqual(token, again.result(20)["token"])
+            for one in (first, lapse):
+                one.result(20)
+        self.assertTrue(self.house.get("w1", f"/locks/check?file_path=/src/a.py&token={token}")["token_is_current"])
 
     @unittest.skipIf(sys.platform == "win32", "there a pid cannot be probed")
     def test_after_an_abnormal_loss_a_lock_is_closed_while_its_holders_process_may_be_frozen(self) -> None:

@@ -218,10 +218,10 @@ def lapse(tx: Tx, caller: Caller, tokens: list[int], reason: str = "its time ran
     return [row["file_path"] for row in gone]
 
 
-def offer_overdue(tx: Tx, ids: list[int]) -> None:
-    """These firsts of a queue did not come in time: they lose their place, the next is told."""
-    for entry in ids:
-        _leave_queue(tx, tx.all("SELECT * FROM lock_queue WHERE id = ?", (entry,)))
+def offer_overdue(tx: Tx, told: dict[int, float]) -> None:
+    """These firsts of a queue, told then, did not come in time: they lose their place, the next is told. Who was told anew keeps it."""
+    for entry, at in told.items():
+        _leave_queue(tx, tx.all("SELECT * FROM lock_queue WHERE id = ? AND offered_at = ?", (entry, at)))
 
 
 def are_there_to_tell(tx: Tx) -> bool:
@@ -235,9 +235,9 @@ def tell_all(tx: Tx) -> None:
         _tell_if_free(tx, row)
 
 
-def offered(tx: Tx) -> list[int]:
-    """Places in a queue that were told that it is their turn."""
-    return [row["id"] for row in tx.all("SELECT id FROM lock_queue WHERE offered_at IS NOT NULL")]
+def offered(tx: Tx) -> dict[int, float]:
+    """Places in a queue that were told that it is their turn, and when."""
+    return {row["id"]: row["offered_at"] for row in tx.all("SELECT id, offered_at FROM lock_queue WHERE offered_at IS NOT NULL")}
 
 
 def let_go(tx: Tx, caller: Caller, peer_id: str, *, may_be_frozen: bool, reason: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unittest
 from typing import Any
+from unittest import mock
 
 from tests.domain.test_lock_reach import LockCase
 
@@ -131,6 +132,26 @@ class TheKeptPlace(QueueCase):
         self.house.pass_time(62, *self.everybody)
         self.assertEqual([], self.queue())
         self.lock("bob", "src/a.py")
+
+    def test_who_asks_for_more_while_the_end_of_its_place_waits_for_the_writer_keeps_it(self) -> None:
+        self.lock("cleo", "src/new/c.py")
+        self.lock("ann", "src/new")
+        self.wait("bob", "src/new")
+        self.unlock("ann", "src/new")
+        self.house.pass_time(60, *self.everybody)
+        self.house.clock.advance(1)
+        real = self.house.broker.write
+
+        def asked_first(fn: Any, op: str) -> Any:
+            if op == "keep":
+                self.wait("bob", "src/new/")
+            return real(fn, op)
+
+        with mock.patch.object(self.house.broker, "write", asked_first):
+            self.house.sweep.tick()
+        self.assertEqual(["bob"], self.queue())
+        self.unlock("cleo", "src/new/c.py")
+        self.assertTrue(self.told("bob"))
 
     def test_who_leaves_the_queue_when_it_is_its_turn_passes_it_on(self) -> None:
         self.lock("ann", "src/a.py")

@@ -32,7 +32,7 @@ from lattice.contract import params
 from lattice.contract.operations import ANYONE, OPERATIONS, TICKET
 from lattice.domain import idempotency, peers
 from lattice.domain.caller import BROKER, Caller
-from lattice.errors import Forbidden, NotFound, Refusal, Rejected, TooMany, Unauthorized, WrongMethod
+from lattice.errors import Forbidden, NotFound, Refusal, Rejected, TooMany, Unauthorized, Unavailable, WrongMethod
 from lattice.guard import content, tokens
 from lattice.guard.rate import Rate
 from lattice.guard.roles import may
@@ -129,6 +129,7 @@ class Broker:
         self.cards: dict[str, Any] = {}
         self.wake_key: Callable[[str], None] = lambda key: None  # the server's, once there is one
         self.authenticated: Callable[[Request, str], None] = lambda request, who: None
+        self.has_left: Callable[[Request], bool] = lambda request: False
         self.later: Callable[[Callable[[], None]], None] = lambda work: threading.Thread(target=work, daemon=True).start()
         self.database = Database(config.db, on_commit=self._committed, on_fatal=on_fatal, backups_dir=f"{config.home}/backups")
         self._router = Router([(op.method, op.path, op) for op in OPERATIONS if "http" in op.surfaces] + [("GET", "/", _named("page"))])
@@ -366,10 +367,15 @@ class Broker:
         return result if isinstance(result, (Answer, Parked, Stream)) else Answer(200, result)
 
     def _once(self, tx: Tx, call: Call, handler: Callable[[Tx, Call], Any]) -> Any:
-        """Run a write; with a key, at most once."""
+        """Run a write; with a key, at most once, and not when its caller hung up before its turn.
+
+        Who hung up may be repeating it by now: were the repeat refused, this one must not be done after it.
+        """
         key = call.values.pop("idempotency_key", None)
         if not key or call.ticket is not None:
             return handler(tx, call)
+        if self.has_left(call.request):
+            raise Unavailable("the caller hung up before its turn; nothing was done", code="hung_up")
         before = idempotency.answered(tx, call.caller.actor, key, call.operation.name, call.values)
         if before is not None:
             repeat = handlers.REPEATED.get(call.operation.name)

@@ -93,7 +93,7 @@ def _serve(config: settings.Settings, secret: bytes) -> int:
         remedy = "the disk is full; free some space, then start again" if full else f"{problem}; is its disk in order?"
         return _fail(IO_FAILED, f"{config.db} cannot be opened: {remedy}")
     late.append(broker)
-    broker.wake_key, broker.authenticated = server.wake, server.authenticated
+    broker.wake_key, broker.authenticated, broker.has_left = server.wake, server.authenticated, server.has_left
     bell.answer_signals()
     sweep = Sweep(broker)
     sweep.start()

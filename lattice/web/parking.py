@@ -19,6 +19,7 @@ from typing import Literal
 
 Outcome = Literal["woken", "late", "closed", "stopping"]
 
+_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)  # not on Windows
 MAX_REMEMBERED = 10_000  # keys whose last wake is remembered; far more than there are peers
 
 
@@ -124,7 +125,7 @@ class Place:
             if rung:
                 return "woken"
             if spoke:
-                if self._client_left():
+                if has_hung_up(self._connection):
                     return "closed"
                 listen_to_client = False  # it sent its next request already: that can wait, and hides a later close
             elif time.monotonic() >= until:
@@ -138,16 +139,20 @@ class Place:
         if self._bell is not None:
             self._bell.close()
 
-    def _client_left(self) -> bool:
-        self._connection.setblocking(False)
-        try:
-            return not self._connection.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        finally:
-            self._connection.setblocking(True)
+
+def has_hung_up(connection: socket.socket) -> bool:
+    """Did the client close the connection, or its half of it? Does not wait and takes nothing away: from any thread.
+
+    Bytes that it sent before hide that.
+    """
+    if not _DONTWAIT and not select.select([connection], [], [], 0)[0]:
+        return False
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | _DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _hear(ear: int | socket.socket, client: socket.socket | None, timeout_s: float) -> tuple[bool, bool]:

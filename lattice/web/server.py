@@ -37,7 +37,7 @@ from lattice.errors import BadRequest, Internal, Refusal, TooSlow, Unavailable
 from lattice.web import body as strict
 from lattice.web import head as heads
 from lattice.web import stream as streams
-from lattice.web.parking import Lot, Place
+from lattice.web.parking import Lot, Place, has_hung_up
 from lattice.web.router import decode, parse_query
 from lattice.web.stream import Stream as Stream
 
@@ -220,6 +220,10 @@ class Server:
             self._uncount(link)
             link.who = who
             self._per_peer[who] = self._per_peer.get(who, 0) + 1
+
+    def has_left(self, request: Request) -> bool:
+        """Did the client hang up without its answer? Asked while the request is under way; what it sent behind it hides that."""
+        return not request.link.rest and has_hung_up(request.link.socket)
 
     def connections(self) -> int:
         """How many are open now."""

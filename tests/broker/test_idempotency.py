@@ -73,6 +73,17 @@ class EveryWrite(BrokerCase):
         taken = [house.post(PERSON, "/inbox/take", idempotency_key="k")["messages"] for _ in range(2)]
         self.assertEqual(taken[0], taken[1])
 
+    def test_a_call_whose_caller_hung_up_is_not_done_after_its_repeat_was_refused(self) -> None:
+        house = self.fresh()
+        house.post("w2", "/lock", file_path="/src/a.py")
+        call = {"file_path": "/src/a.py", "idempotency_key": "k"}
+        self.refused(409, "w1", "/lock", call, code="locked")
+        house.post("w2", "/unlock", file_path="/src/a.py")
+        house.broker.has_left = lambda request: True  # the first copy, held up on its way, comes to its turn now
+        self.refused(503, "w1", "/lock", call, code="hung_up")
+        house.broker.has_left = lambda request: False
+        self.assertEqual([], house.get("w1", "/locks")["locks"])
+
     def test_a_repeat_spends_no_quota_and_wakes_nobody(self) -> None:
         house = self.fresh()
         house.broker.limits.per_minute = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from typing import Any
 from unittest import mock
@@ -246,6 +247,54 @@ class Waiting(ServerCase):
         connection.close()
         self.assertTrue(told.wait(PATIENT_S))
         self.assertEqual((self.server.lot.waiting("alice"), answered), (0, []))
+
+    def test_a_client_that_hangs_up_is_noticed_while_its_request_is_under_way(self) -> None:
+        for goodbye in (
+            lambda connection: connection.close(),
+            lambda connection: connection.shutdown(socket.SHUT_WR),
+            lambda connection: (connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)), connection.close()),
+        ):
+            seen: list[bool] = []
+            gone, told = threading.Event(), threading.Event()
+
+            def answer(request: Request, seen: list[bool] = seen, gone: threading.Event = gone, told: threading.Event = told) -> Answer:
+                seen.append(self.server.has_left(request))
+                told.set()
+                self.assertTrue(gone.wait(PATIENT_S))
+                seen.append(self.server.has_left(request))
+                told.set()
+                return Answer(200, {})
+
+            self.start(answer)
+            connection = self.connect()
+            connection.sendall(self.request())
+            self.assertTrue(told.wait(PATIENT_S))
+            told.clear()
+            goodbye(connection)
+            gone.set()
+            self.assertTrue(told.wait(PATIENT_S))
+            self.assertEqual(seen, [False, True])
+
+    def test_a_request_sent_behind_one_that_is_under_way_is_no_hanging_up(self) -> None:
+        seen: list[bool] = []
+        more = threading.Event()
+
+        def answer(request: Request) -> Answer:
+            if request.path == "/first":
+                self.assertTrue(more.wait(PATIENT_S))
+                seen.append(self.server.has_left(request))
+            return Answer(200, {})
+
+        self.start(answer)
+        connection = self.connect()
+        connection.sendall(self.request("GET", "/first"))
+        connection.sendall(self.request("GET", "/second", None, "Connection: close"))
+        more.set()
+        received = b""
+        while more_bytes := connection.recv(65536):
+            received += more_bytes
+        self.assertEqual(len(split_replies(received)), 2)
+        self.assertEqual(seen, [False])
 
     def test_a_request_sent_behind_a_waiting_one_waits_its_turn(self) -> None:
         self.park()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import unittest
 
-from tests.running import Broker, Peer, chance, figure
+from tests.figures import measured
+from tests.running import Broker, chance, figure
+from tests.storms.racers import Racers
 
 CLIENTS = 64
-ROUNDS = figure(40, 300, 1000)
+ROUNDS = figure(40, 1000)
+BATCH = 100
 
 
 class OneWinner(unittest.TestCase):
@@ -18,52 +21,44 @@ class OneWinner(unittest.TestCase):
         self.broker = self.enterContext(Broker())
         self.arch = self.broker.enrol("arch", "architect")
 
-    def race(self, peers: list[Peer], ask: list[tuple[str, dict[str, object]]]) -> list[tuple[int, dict[str, object]]]:
-        """All peers send their request at once."""
-        answers: list[tuple[int, dict[str, object]]] = [(0, {})] * len(peers)
-        barrier = threading.Barrier(len(peers))
-
-        def run(index: int) -> None:
-            barrier.wait(30)
-            answers[index] = peers[index].call("POST", *ask[index])
-
-        threads = [threading.Thread(target=run, args=(index,)) for index in range(len(peers))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        return answers
-
     def test_sixty_four_peers_claim_one_task_and_one_gets_it_every_time(self) -> None:
         chosen = chance(self)
         peers = [self.broker.enrol(f"w{number}") for number in range(CLIENTS)]
         beating = self.broker.beat_all([self.arch, *peers])
         self.addCleanup(beating.close)
-        tokens: list[int] = []
-        winners: dict[str, int] = {}
-        for number in range(ROUNDS):
-            task = self.arch.post("/tasks", {"title": f"round {number}"})["task_id"]
-            chosen.shuffle(peers)
-            answers = self.race(peers, [("/tasks/claim", {"task_id": task, "peer_id": peer.id}) for peer in peers])
-            won = [(peer, said) for peer, (status, said) in zip(peers, answers, strict=True) if status == 200]
-            lost = [(status, said) for status, said in answers if status != 200]
-            self.assertEqual(len(won), 1, answers)
-            winner, grant = won[0]
-            self.assertEqual({status for status, _ in lost}, {409})
-            self.assertTrue(all(winner.id in str(said["error"]) for _, said in lost), lost)
-            tokens.append(int(str(grant["token"])))
-            winners[winner.id] = winners.get(winner.id, 0) + 1
-            winner.post("/tasks/complete", {"task_id": task, "artifacts": {"summary": "won"}})
-        self.assertEqual(tokens, sorted(set(tokens)), "each grant has a greater number")
-        self.assertGreater(len(winners), 1, "not always the same one")
-        print(f"{ROUNDS} rounds of {CLIENTS}, {len(winners)} different winners")
+        tasks: list[int] = []
+        for first in range(0, ROUNDS, BATCH):
+            made = [{"title": f"round {number}"} for number in range(first, min(first + BATCH, ROUNDS))]
+            tasks += self.arch.post("/tasks/batch", {"tasks": made})["task_ids"]
+        grants: list[tuple[str, int]] = []
+        wrong: list[str] = []
+        with Racers(self.broker.port, [peer.token for peer in peers]) as racers:
+            for task in tasks:
+                answers = racers.race("/tasks/claim", {"task_id": task}, turn=chosen.randrange(CLIENTS))
+                won = [(peer.id, said) for peer, (status, said) in zip(peers, answers, strict=True) if status == 200]
+                lost = [(status, said) for status, said in answers if status != 200]
+                if len(won) != 1 or any(
+                    status != 409 or said["holder"] != won[0][0] or won[0][0] not in said["error"] for status, said in lost
+                ):
+                    wrong.append(f"task {task}: {won} {lost}")
+                grants += [(winner, said["token"]) for winner, said in won[:1]]
+        measured(self, "R13", clients=CLIENTS, rounds=len(tasks), rounds_without_one_winner=len(wrong))
+        self.assertEqual(wrong, [], wrong[:1])
+        numbers = [token for _, token in grants]
+        self.assertEqual(numbers, sorted(set(numbers)), "each grant has a greater number")
+        self.assertGreater(len({winner for winner, _ in grants}), 1, "not always the same one")
+        for task, grant in zip(tasks, grants, strict=True):
+            row = self.arch.get(f"/tasks/{task}")["task"]
+            self.assertEqual((row["status"], (row["assigned_to"], row["token"])), ("in_progress", grant))
 
     def test_one_lock_has_one_holder(self) -> None:
         peers = [self.broker.enrol(f"w{number}") for number in range(16)]
-        for number in range(figure(20, 100)):
-            path = f"/tmp/c2-lattice-test/{number}.py"
-            answers = self.race(peers, [("/lock", {"file_path": path})] * len(peers))
-            self.assertEqual(sorted(status for status, _ in answers), [200] + [409] * 15)
+        with Racers(self.broker.port, [peer.token for peer in peers], processes=2) as racers:
+            for number in range(figure(20, 200)):
+                answers = racers.race("/lock", {"file_path": f"/tmp/c2-lattice-test/{number}.py"}, turn=number)
+                self.assertEqual(sorted(status for status, _ in answers), [200] + [409] * 15)
+                holder = next(peer.id for peer, (status, _) in zip(peers, answers, strict=True) if status == 200)
+                self.assertEqual({said["holder"] for status, said in answers if status == 409}, {holder})
 
     def test_one_seat_has_one_architect(self) -> None:
         for number in range(figure(10, 100)):
@@ -86,19 +81,12 @@ class OneWinner(unittest.TestCase):
 
     def test_one_key_is_one_write_however_often_it_is_sent(self) -> None:
         sender = self.broker.enrol("sender")
-        links = [sender.again() for _ in range(12)]
-        for link in links:
-            self.broker.adopt(link)
-        for number in range(figure(10, 100)):
-            body: dict[str, object] = {
-                "recipient_id": "arch",
-                "category": "finding",
-                "content": f"letter {number}",
-                "idempotency_key": f"key-{number}",
-            }
-            answers = self.race(links, [("/send", body)] * len(links))
-            self.assertEqual({status for status, _ in answers}, {200})
-            self.assertEqual(len({str(said["message_id"]) for _, said in answers}), 1)
+        with Racers(self.broker.port, [sender.token] * 12, processes=2) as racers:
+            for number in range(figure(10, 100)):
+                letter = {"recipient_id": "arch", "category": "finding", "content": f"letter {number}", "idempotency_key": f"key-{number}"}
+                answers = racers.race("/send", letter, turn=number)
+                self.assertEqual({status for status, _ in answers}, {200})
+                self.assertEqual(len({str(said["message_id"]) for _, said in answers}), 1)
         contents = [letter["content"] for letter in self.arch.get("/messages-for/sender?limit=100")["messages"]]
         self.assertEqual(len(contents), len(set(contents)))
 

@@ -9,56 +9,34 @@ from __future__ import annotations
 
 import json
 import selectors
-import socket
 import sys
 import time
+
+from tests.line import Line
 
 
 class Client:
     """One connection and what it is doing."""
 
     def __init__(self, port: int, token: str, number: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.port, self.token, self.number = port, token, number
+        self.line = Line(port, token)
+        self.number = number
         self.count = 0
         self.sent_at = 0.0
-        self.rest = b""
 
     def send(self) -> None:
         """Another text each time: the same one again and again would be held, and that is not what is measured."""
         self.count += 1
         content = f"message {self.count} of client {self.number} at {time.perf_counter_ns()}, " + "x" * 40
-        body = json.dumps({"recipient_id": "arch", "category": "finding", "content": content}).encode()
-        head = (
-            f"POST /send HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
+        request = self.line.request("POST", "/send", {"recipient_id": "arch", "category": "finding", "content": content})
         self.sent_at = time.perf_counter()
-        self.socket.sendall(head.encode() + body)
-
-    def receive(self) -> int:
-        """The status when an answer is complete, else 0."""
-        data = self.socket.recv(65536)
-        if not data:
-            raise ConnectionError("closed by the broker")
-        self.rest += data
-        head, mark, body = self.rest.partition(b"\r\n\r\n")
-        if not mark:
-            return 0
-        lower = head.lower()
-        start = lower.index(b"content-length:") + 15
-        size = int(lower[start:].split(b"\r\n", 1)[0])
-        if len(body) < size:
-            return 0
-        self.rest = body[size:]
-        return int(head[9:12])
+        self.line.send(request)
 
 
 def run(port: int, clients: list[Client], seconds: float) -> dict[str, float]:
     waiting = selectors.DefaultSelector()
     for client in clients:
-        waiting.register(client.socket, selectors.EVENT_READ, client)
+        waiting.register(client.line, selectors.EVENT_READ, client)
     latencies: list[float] = []
     refused = 0
     began = time.perf_counter()
@@ -72,12 +50,12 @@ def run(port: int, clients: list[Client], seconds: float) -> dict[str, float]:
             raise TimeoutError("no answer for 30 s")
         for key, _ in ready:
             client = key.data
-            status = client.receive()
-            if not status:
+            found = client.line.receive()
+            if found is None:
                 continue
             now = time.perf_counter()
             latencies.append(now - client.sent_at)
-            refused += status != 200
+            refused += found[0] != 200
             if now < end:
                 client.send()
             else:
@@ -96,4 +74,4 @@ if __name__ == "__main__":
     everyone = [Client(at, tokens[number % len(tokens)], number) for number in range(how_many)]
     print(json.dumps(run(at, everyone, how_long)))
     for one in everyone:
-        one.socket.close()
+        one.line.close()

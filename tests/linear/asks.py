@@ -69,7 +69,7 @@ def _locked(status: int, said: dict[str, Any], key: Any) -> Answer:
 
 def _unlocked(status: int, said: dict[str, Any], key: Any) -> Answer:
     if status == 200:
-        return ("released", said["holder"]) if said["released"] else ("free",)
+        return ("released", said.get("holder", "")) if said["released"] else ("free",)
     if status == 409 and said["code"] == "stale_token":
         return ("stale",)
     return ("held", _expect(said, status == 403 and "holder" in said)["holder"])

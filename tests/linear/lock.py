@@ -6,7 +6,7 @@ heard has the token 0 until somebody is told it.
 
     asked                               answers
     lock who shared term                granted token · held holder
-    unlock who token leads              released holder · free · stale · held holder
+    unlock who token leads              released holder ("": its own) · free · stale · held holder
     check who token                     is holder token yours current lost
     edit who                            yes · held holder · stale
     renew who                           holds token, 0 for none
@@ -73,7 +73,7 @@ def release(lock: Lock, answer: tuple[Any, ...] | None, who: str, token: int, le
     if mine is None and grants and not leads:
         return lock if answer in (None, ("held", grants[0].peer)) else None
     gone = [mine] if mine is not None else list(grants)
-    if answer is not None and answer != (("released", gone[0].peer) if gone else ("free",)):
+    if answer is not None and answer != (("free",) if not gone else ("released", "" if mine is not None else gone[0].peer)):
         return None
     left = tuple(grant for grant in grants if grant not in gone)
     return Lock(left, (lost - {who}) | {grant.peer for grant in gone if grant.peer != who}, newest, now, ticked)

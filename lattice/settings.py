@@ -36,7 +36,7 @@ SETTINGS = (
     Setting("workspace", "C2_LATTICE_WORKSPACE", "text", "", "names the workspace; unset: found from the repository"),
     Setting("rate", "C2_LATTICE_RATE", "count", 10, "messages a minute for each peer"),
     Setting("allow_host", "C2_LATTICE_ALLOW_HOST", "text", "", "one more Host header to accept, such as 127.0.0.1:8000"),
-    Setting("toolsets", "C2_LATTICE_TOOLSETS", "text", "core", "which sets of tools the MCP server offers, by comma"),
+    Setting("toolsets", "C2_LATTICE_TOOLSETS", "text", "core", "the MCP server's tools, by comma: core (22), lead, extra, all"),
     Setting("spawn", "C2_LATTICE_SPAWN", "text", "ask", "ask: the person approves each spawned session; allow: no question"),
     Setting("wake", "C2_LATTICE_WAKE", "text", "on", "off: an idle session is not woken when mail comes"),
     Setting("autolock", "C2_LATTICE_AUTOLOCK", "text", "off", "on: an edit of a free file locks it until the session's turn ends"),

@@ -25,6 +25,8 @@ LISTS: dict[str, dict[str, Any]] = {
     "list_locks": {"locks": Rows(("reason",), (), ("workspace", "turn")), "queue": Rows(("reason",))},
     "get_memory": {"memory": _MEMORY, "history": _MEMORY},
     "get_conversation": {"conversation": Rows(("content",))},
+    "search": {"results": Rows(("text",))},
+    "list_escalations": {"escalations": Rows(("text", "answer"), (), ("workspace",))},
     "resume_run": {
         "tasks": _TASKS,
         "memory": _MEMORY,
@@ -35,6 +37,8 @@ LISTS: dict[str, dict[str, Any]] = {
 WHOLE = {
     "list_tasks": "get_task shows one whole",
     "get_memory": "get_memory with a key shows one whole",
+    "search": "get_task, get_memory with a key show one whole",
+    "list_escalations": "ask for fewer with `limit`",
     "get_conversation": "ask for fewer with `last`",
     "resume_run": "get_task, get_memory with a key show one whole",
 }

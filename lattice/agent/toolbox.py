@@ -12,6 +12,7 @@ import threading
 from collections import namedtuple
 
 from lattice.agent import mail, tools
+from lattice.contract.operations import TOOLSETS
 from lattice.contract.params import JSON_TYPE, check_fields
 from lattice.errors import Internal, Refusal
 
@@ -43,6 +44,8 @@ class Toolbox:
         on_use: Callable[[bool], None],
     ) -> None:
         self.names = tools.offered(settings.toolsets)
+        for word in tools.unknown(settings.toolsets):
+            link.note(f"C2_LATTICE_TOOLSETS: there is no set {word!r}; there are: {', '.join((*TOOLSETS, 'all'))}")
         self._link = link
         self._beat = beat
         self._offers = offers

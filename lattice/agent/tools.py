@@ -17,7 +17,7 @@ def tool_fields(name: str) -> tuple[Param, ...]:
 
 def offered(toolsets: str) -> tuple[str, ...]:
     """The names of the tools for this setting: the 22, and with `all` or a set's name those that it adds."""
-    asked = {word.strip() for word in toolsets.split(",") if word.strip()}
+    asked = _words(toolsets)
     more = tuple(
         operation.name
         for operation in operations.OPERATIONS
@@ -29,13 +29,22 @@ def offered(toolsets: str) -> tuple[str, ...]:
     return operations.TOOLS + more
 
 
+def unknown(toolsets: str) -> list[str]:
+    """What the setting names and is no set."""
+    return sorted(_words(toolsets).difference(operations.TOOLSETS, ("all",)))
+
+
+def _words(toolsets: str) -> set[str]:
+    return {word.strip() for word in toolsets.split(",") if word.strip()}
+
+
 def describe(name: str) -> dict[str, object]:
     """One tool of `tools/list`."""
     operation = operations.BY_NAME[name]
     reads = name in operations.READ_ONLY_TOOLS or operation.effect == "read"
     annotations: dict[str, object] = {"readOnlyHint": reads, "openWorldHint": False}
     if not reads:
-        annotations["destructiveHint"] = False  # unset means true there; nothing here overwrites without a history
+        annotations["destructiveHint"] = name in operations.DESTROYS  # unset means true there
     said: dict[str, object] = {
         "name": name,
         "description": operation.doc,

@@ -36,6 +36,8 @@ WAYS = ("tool", "hook", "v4", "person")  # an offer was taken by
 REACHED_BY = ("socket", "rewake", "hook", "tool")  # how mail reaches a session, best first; the first two wake an idle one
 PEER_ROLES = ("architect", "worker")
 
+TOOLSETS = ("core", "lead", "extra")  # what C2_LATTICE_TOOLSETS may name, beside `all`
+
 # -- limits ---------------------------------------------------------------------------------------
 MAX_MESSAGE_BYTES = 10_240
 MAX_SUMMARY = 200
@@ -87,6 +89,8 @@ def _op(
     surfaces: tuple[str, ...] = HTTP_CLI, risk: str = "low", toolset: str = "core", preset: dict[str, object] | None = None,
 ) -> Operation:  # fmt: skip
     method, path = route.split(" ")
+    if toolset != "core":
+        surfaces = ALL
     if effect == "write":
         params = (*params, IDEMPOTENCY_KEY)
     in_path = tuple(part[1:-1] for part in path.split("/") if part.startswith("{"))
@@ -161,7 +165,7 @@ OPERATIONS = (
         (Param("seq", "integer", "unset: now", minimum=0),)),
     _op("verify", "GET /events/verify", "read", WATCHERS, "Walk the hash chain of the log; says the first damaged seq."),
     _op("search", "GET /search", "read", WATCHERS, "Find text in tasks, memory and messages of the workspace.",
-        (Param("q", "text", "what to look for", required=True), _limit(20, 100), _EVERYWHERE)),
+        (Param("q", "text", "what to look for", required=True), _limit(20, 100), _EVERYWHERE), toolset="extra"),
     # -- peers ------------------------------------------------------------------------------------
     _op("register", "POST /register", "write", TICKET, "Enrol with a ticket; answers the token.",
         (Param("id", "text", "the wanted id", required=True, max_chars=200),
@@ -194,18 +198,19 @@ OPERATIONS = (
     _op("view_dashboard", "GET /peers", "read", PEERS, "Address of the person's page.", (), ("mcp",)),
     _op("seat", "POST /seat", "write", PERSON, "Seat an architect, or unseat (empty peer_id) the one in a workspace.",
         (Param("peer_id", "text", default="", max_chars=64), Param("workspace", "text", max_chars=300)), HTTP_CLI, "high"),
-    _op("pause", "POST /pause", "write", LEADS, "Stop a peer from changing anything until resumed.", (_PEER,), risk="medium"),
-    _op("resume", "POST /resume", "write", LEADS, "Let a paused or killed peer go on.", (_PEER,), risk="medium"),
+    _op("pause", "POST /pause", "write", LEADS, "Stop a peer from changing anything until resumed.",
+        (_PEER,), risk="medium", toolset="lead"),
+    _op("resume", "POST /resume", "write", LEADS, "Let a paused or killed peer go on.", (_PEER,), risk="medium", toolset="lead"),
     _op("pause_all", "POST /pause-all", "write", LEADS, "Pause every peer of the workspace but the caller.",
         (_EVERYWHERE, _HERE), risk="medium"),
     _op("resume_all", "POST /resume-all", "write", LEADS, "Resume every paused peer of the workspace.",
         (_EVERYWHERE, _HERE), risk="medium"),
-    _op("ping", "POST /ping", "read", LEADS, "Is a peer alive, and at what.", (_PEER,)),
+    _op("ping", "POST /ping", "read", LEADS, "Is a peer alive, and at what.", (_PEER,), toolset="lead"),
     _op("ping_all", "POST /ping-all", "read", LEADS, "The same for all of the workspace.", (_EVERYWHERE,)),
     _op("config", "POST /config", "write", LEADS, "How often a peer beats, in milliseconds (1000 to 60000).",
         (_PEER, Param("poll_interval_ms", "integer", minimum=1000, maximum=60000))),
     _op("budget", "POST /budget", "write", LEADS, "A peer's budget of tokens; -1 lifts it.",
-        (_PEER, Param("token_budget", "integer", minimum=-1), Param("tokens_used", "integer", minimum=0))),
+        (_PEER, Param("token_budget", "integer", minimum=-1), Param("tokens_used", "integer", minimum=0)), toolset="lead"),
     _op("kill_peer", "POST /kill-peer", "write", LEADS, "End a peer: its token dies, its tasks and locks are free, until it is resumed.",
         (_PEER,), risk="high"),
     _op("unregister", "POST /unregister", "write", LEADS, "Forget a peer: id, mailbox, holdings.", (_PEER,), risk="high"),
@@ -245,7 +250,7 @@ OPERATIONS = (
         (Param("wait_s", "integer", default=30, minimum=0, maximum=300),
          Param("urgent_only", "flag", "only for a blocker, an error, a review", default=False))),
     _op("receipts", "GET /receipts/{message_id}", "read", WATCHERS, "How far a message of yours came, for each recipient.",
-        (Param("message_id", "integer", required=True, minimum=1),)),
+        (Param("message_id", "integer", required=True, minimum=1),), toolset="extra"),
     _op("release_held", "POST /messages/{message_id}/release", "write", PERSON, "Let held mail through, or stop it for good.",
         (Param("message_id", "integer", required=True, minimum=1),
          Param("verdict", "choice", choices=HELD_VERDICTS, default="let_through")),
@@ -265,7 +270,7 @@ OPERATIONS = (
     _op("request_review", "POST /escalations", "write", PEERS, "Ask for approval of a task's work; answered by mail.",
         (_task_id(), Param("summary", "text", required=True, max_chars=MAX_TEXT)), TOOL_ONLY, "high", preset={"kind": "review"}),
     _op("list_escalations", "GET /escalations", "read", WATCHERS, "What waits for an answer.",
-        (Param("state", "choice", choices=ESCALATION_STATES), _limit(50, 200), _EVERYWHERE)),
+        (Param("state", "choice", choices=ESCALATION_STATES), _limit(50, 200), _EVERYWHERE), toolset="lead"),
     _op("resolve", "POST /escalations/{escalation_id}/resolve", "write", LEADS,
         "Answer a blocker, approve or send back a review, allow or refuse a spawn.",
         (Param("escalation_id", "integer", required=True, minimum=1), Param("verdict", "choice", required=True, choices=VERDICTS),
@@ -291,16 +296,16 @@ OPERATIONS = (
         (_task_id(), Param("reason", "text", required=True, max_chars=MAX_TEXT), _TOKEN)),
     _op("cancel_task", "POST /tasks/{task_id}/cancel", "write", PEERS,
         "Drop a task that is not finished; its creator, the architect, the person.",
-        (_task_id(), Param("reason", "text", default="", max_chars=MAX_TEXT)), risk="medium"),
+        (_task_id(), Param("reason", "text", default="", max_chars=MAX_TEXT)), risk="medium", toolset="lead"),
     _op("renew_task", "POST /tasks/{task_id}/renew", "write", PEERS, "Keep a claim; the beat does so by itself.",
         (_task_id(), _TOKEN), HTTP),
     _op("edit_task", "POST /tasks/{task_id}/edit", "write", PEERS, "Change what a task says; its creator, the architect, the person.",
         (_task_id(), Param("title", "text", max_chars=MAX_TITLE), Param("description", "text", max_chars=MAX_TEXT),
-         Param("priority", "choice", choices=PRIORITIES), Param("needs_review", "flag"))),
+         Param("priority", "choice", choices=PRIORITIES), Param("needs_review", "flag")), toolset="lead"),
     _op("assign_task", "POST /tasks/{task_id}/assign", "write", LEADS, "Reserve a pending task for a peer; empty peer_id lifts it.",
-        (_task_id(), Param("peer_id", "text", default="", max_chars=64))),
+        (_task_id(), Param("peer_id", "text", default="", max_chars=64)), toolset="lead"),
     _op("depend_task", "POST /tasks/{task_id}/depend", "write", PEERS, "Add or remove what a pending task waits for; a cycle is refused.",
-        (_task_id(), Param("add", "list", of="integer"), Param("remove", "list", of="integer"))),
+        (_task_id(), Param("add", "list", of="integer"), Param("remove", "list", of="integer")), toolset="lead"),
     # -- locks ------------------------------------------------------------------------------------------
     _op("lock_file", "POST /lock", "write", PEERS, "Lock a file, dir/ or glob before you edit it.",
         (_me("peer_id"), Param("file_path", "text", required=True, max_chars=4096),
@@ -335,9 +340,9 @@ OPERATIONS = (
     _op("permission", "POST /permission", "act", PEERS, "Ask the person to allow a tool; waits for the verdict at most wait_s.",
         (Param("tool", "text", required=True, max_chars=200), Param("text", "text", required=True, max_chars=MAX_TEXT),
          Param("wait_s", "integer", default=30, minimum=0, maximum=600)), HTTP, "high"),
-    _op("capsule", "GET /capsule", "read", PEERS, "What a session must know to go on, in at most 400 tokens."),
+    _op("capsule", "GET /capsule", "read", PEERS, "What a session must know to go on, in at most 400 tokens.", toolset="extra"),
     _op("adopt", "POST /adopt", "write", PEERS, "Take over a departed peer's mail, tasks and locks, with new tokens.",
-        (_PEER,), HTTP_CLI, "high"),
+        (_PEER,), risk="high", toolset="extra"),
     # -- memory ------------------------------------------------------------------------------------------
     _op("set_memory", "POST /memory", "write", PEERS, "Remember something for all.",
         (Param("key", "text", required=True, max_chars=256), Param("value", "text", required=True, max_chars=MAX_VALUE), _me("peer_id"),
@@ -369,8 +374,9 @@ OPERATIONS = (
         (Param("id", "text", required=True, max_chars=64), Param("name", "text", max_chars=MAX_TITLE),
          Param("goal", "text", max_chars=MAX_TEXT), Param("success_criteria", "text", max_chars=MAX_TEXT), _me("created_by"),
          Param("status", "choice", choices=RUN_STATUSES),
-         _HERE), HTTP_CLI, "medium"),
-    _op("list_runs", "GET /runs", "read", WATCHERS, "Runs, newest first.", (Param("status", "choice", choices=RUN_STATUSES), _EVERYWHERE)),
+         _HERE), risk="medium", toolset="extra"),
+    _op("list_runs", "GET /runs", "read", WATCHERS, "Runs, newest first.",
+        (Param("status", "choice", choices=RUN_STATUSES), _EVERYWHERE), toolset="extra"),
     _op("get_run", "GET /runs/{run_id}", "read", WATCHERS, "One run and its tasks.", (_RUN._replace(required=True),)),
     _op("run_summary", "GET /runs/{run_id}/summary", "read", WATCHERS, "All that is needed to take a run up again.",
         (_RUN._replace(required=True),)),
@@ -388,6 +394,8 @@ TOOLS = (
 # Two operations share a route; the one that is on http names this field otherwise.
 ON_THE_WIRE = {"raise_blocker": {"description": "text"}, "request_review": {"summary": "text"}}
 # Taking mail changes only what the taker has seen, so a client may allow it where it allows reading.
+# What a client should know to be lost for good. Nothing else that a tool does overwrites without a history.
+DESTROYS = frozenset(("cancel_task",))
 READ_ONLY_TOOLS = frozenset((*(name for name in TOOLS if BY_NAME[name].effect == "read"), "check_messages"))
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 
-from lattice.contract.operations import IDEMPOTENCY_KEY, OPERATIONS, READ_ONLY_TOOLS, TOOLS, fields_on
+from lattice.contract.operations import IDEMPOTENCY_KEY, OPERATIONS, READ_ONLY_TOOLS, TOOLS, TOOLSETS, fields_on
 from lattice.contract.params import MAX_INTEGER, MAX_ITEMS, Param
 
 PRINCIPALS = ("worker", "architect", "system", "viewer", "ticket", "anyone")
@@ -60,6 +60,10 @@ def page() -> str:
     parts.append(f"## The {len(TOOLS)} tools\n")
     parts.append("What a coding session sees of the MCP server, and what each tool takes. **Bold** fields are required.\n")
     parts.append(_table(("Tool", "What it does", "Arguments", "Changes things"), [_tool(name) for name in TOOLS]))
+    for toolset in TOOLSETS[1:]:
+        parts.append(f"With `C2_LATTICE_TOOLSETS={toolset}` (or `all`) also:\n")
+        names = [operation.name for operation in OPERATIONS if operation.toolset == toolset]
+        parts.append(_table(("Tool", "What it does", "Arguments", "Changes things"), [_tool(name) for name in names]))
     parts.append("## Who may call what\n")
     parts.append("The same as a file: `access-matrix.csv`.\n")
     _, *rows = _matrix()
@@ -148,7 +152,8 @@ def _tool(name: str) -> tuple[str, ...]:
     operation = next(operation for operation in OPERATIONS if operation.name == name)
     fields = [param for param in fields_on(operation, "mcp") if not param.identity]
     arguments = ", ".join(f"**{param.name}**" if param.required else param.name for param in fields)
-    return f"`{name}`", operation.doc.replace("|", "\\|"), arguments, "no" if name in READ_ONLY_TOOLS else "yes"
+    reads = name in READ_ONLY_TOOLS or operation.effect == "read"
+    return f"`{name}`", operation.doc.replace("|", "\\|"), arguments, "no" if reads else "yes"
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

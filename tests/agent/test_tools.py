@@ -21,6 +21,18 @@ class TheTwentyTwo(unittest.TestCase):
         size = len(json.dumps(listed(), separators=(",", ":"), ensure_ascii=False).encode())
         self.assertLessEqual(size, 8000)
 
+    def test_another_set_adds_to_them_and_an_unknown_one_is_said(self) -> None:
+        lead, extra = tools.offered("core, lead"), tools.offered("extra")
+        self.assertEqual(operations.TOOLS, lead[:22])
+        self.assertLessEqual({"pause", "resume", "cancel_task", "assign_task", "edit_task"}, set(lead))
+        self.assertLessEqual({"receipts", "search", "adopt"}, set(extra[22:]))
+        self.assertEqual(set(lead) | set(extra), set(tools.offered("all")))
+        for name in tools.offered("all"):
+            annotations = tools.describe(name)["annotations"]
+            assert isinstance(annotations, dict)
+            self.assertEqual(name == "cancel_task", annotations.get("destructiveHint", False), name)
+        self.assertEqual((["leads"], []), (tools.unknown("core,leads"), tools.unknown("core,lead,extra,all")))
+
     def test_there_are_22_in_the_tables_order(self) -> None:
         self.assertEqual([tool["name"] for tool in listed()], list(operations.TOOLS))
         self.assertEqual(len(operations.TOOLS), 22)

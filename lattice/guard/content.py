@@ -58,7 +58,7 @@ def judge(text: str, channel: str, roots: Sequence[str] = ()) -> Verdict | None:
     rules = CHANNELS[channel]
     if not rules:
         return None
-    folded = text if text.isascii() and not _CONTROL.search(text) else text.translate(_FOLD)
+    folded = fold(text)
     spelled = _unescape(folded) if _may_hold_escapes(folded) else folded
     for rule in rules:
         read = spelled if rule in ("markup", "function_call", "data_uri") else folded
@@ -69,6 +69,12 @@ def judge(text: str, channel: str, roots: Sequence[str] = ()) -> Verdict | None:
 
 
 # -- one spelling -----------------------------------------------------------------------------------
+
+
+def fold(text: str) -> str:
+    """The text with look-alike letters as the plain ones and without what is not seen: for comparing, never for showing."""
+    return text if text.isascii() and not _CONTROL.search(text) else text.translate(_FOLD)
+
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800\u17b4\u17b5")

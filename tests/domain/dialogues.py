@@ -1,4 +1,4 @@
-"""Twenty honest dialogues of sessions that work together, with what they do besides talking. Nothing in them may be held back.
+"""Honest dialogues of sessions that work together, with what they do besides talking. Nothing in them may be held back.
 
 One line is one deed, in order:
 
@@ -8,11 +8,14 @@ One line is one deed, in order:
     ann task T / claim T / complete T / release T        ann lock F / unlock F        ann remember K = V
     ann blocker text / review T: text                    arch resolve verdict: text   (the newest open one)
     person > ann status_update: text                     ann prompt (a human has typed something into ann's session)
+    + text                                               the line before goes on
 """
 
 from __future__ import annotations
 
-DIALOGUES: dict[str, str] = {
+import re
+
+TALKS: dict[str, str] = {
     "a review with two rounds of changes": """
         arch task Parser
         ann claim Parser
@@ -312,6 +315,112 @@ DIALOGUES: dict[str, str] = {
         bob > cid ack: Nice, thanks for the update!
     """,
 }
+
+# In these a text is quoted, forwarded, or said to several.
+QUOTING: dict[str, str] = {
+    "a specification goes to a colleague": """
+        arch >> ann finding: Orders are immutable after the checkout. A correction is a new order that names the old one in
+          + `replaces`; the list shows only the newest of each chain, unless the query asks for history=1.
+        ann task Order corrections
+        ann claim Order corrections
+        ann >> bob finding: From arch, for your half: Orders are immutable after the checkout. A correction is a new order
+          + that names the old one in `replaces`; the list shows only the newest of each chain, unless the query asks for
+          + history=1.
+        bob > ann question: Does "the newest of each chain" mean by date, or by the chain of `replaces`?
+        ann >> arch question: Bob asks about this sentence: "A correction is a new order that names the old one in `replaces`;
+          + the list shows only the newest of each chain, unless the query asks for history=1." By date, or by the chain?
+        arch > ann finding: By the chain. Dates are equal where an import makes both.
+        ann > bob finding: By the chain, says arch; dates may be equal.
+        bob >> cid question: For the tests: "Orders are immutable after the checkout. A correction is a new order that names
+          + the old one in `replaces`." Do you have a factory for such chains?
+        cid > bob finding: order_chain(3) in tests/factories.py makes one of three.
+        ann complete Order corrections
+    """,
+    "a review that quotes what it is about": """
+        ann >> bob finding: In store/cache.py I drop the lock while the loader runs, so two callers may load the same key; the
+          + second result is thrown away. That costs one load now and then, and no caller ever waits for another one's slow
+          + loader.
+        bob > ann finding: You write: "I drop the lock while the loader runs, so two callers may load the same key; the second
+          + result is thrown away." Thrown away it may still have side effects: the loader of prices counts.
+        ann > bob finding: "The loader of prices counts" is true, and it is the only one. "I drop the lock while the loader
+          + runs, so two callers may load the same key; the second result is thrown away": I keep that, and let prices take a lock
+          + of its own.
+        ann task Lock of prices
+        ann claim Lock of prices
+        ann complete Lock of prices
+        bob > ann finding: Then it is fine. I quote it in the module's docstring: drop the lock while the loader runs, so two
+          + callers may load the same key; the second result is thrown away.
+    """,
+    "the same report to the architect from each": """
+        arch >> broadcast finding: Each of you: rebase onto main, run the whole suite, and tell me when your branch is green
+          + and pushed, so that I can merge them one after the other.
+        ann >> arch status_update: My branch is rebased onto main, the whole suite is green, and everything is pushed; nothing
+          + of mine is left to be merged later.
+        bob >> arch status_update: My branch is rebased onto main, the whole suite is green, and everything is pushed; nothing
+          + of mine is left to be merged later.
+        cid >> arch status_update: My branch is rebased onto main, the whole suite is green, and everything is pushed; nothing
+          + of mine is left to be merged later.
+        arch task Merge all
+        arch claim Merge all
+        arch complete Merge all
+    """,
+    "the person's word, told on by the architect": """
+        person > arch status_update: Freeze main at five today: the customer looks at it from six on, and I do not want to see
+          + a single red build between the two.
+        arch >> broadcast alert: Freeze main at five today: the customer looks at it from six on, and I do not want to see a
+          + single red build between the two.
+        ann > arch question: Does "freeze main at five today" hold for the docs as well? They build on their own.
+        arch > ann finding: For the docs too; a red build is a red build.
+        bob >> cid finding: You were away: "Freeze main at five today: the customer looks at it from six on, and I do not want
+          + to see a single red build between the two."
+    """,
+    "one traceback, three pairs of eyes": """
+        ann >> bob question: Does this say anything to you? Traceback (most recent call last): File "store/sink.py", line 88,
+          + in flush: self.file.write(batch) ValueError: write to closed file. It comes one time in a hundred, only on the runner
+          + with two cores.
+        bob > ann finding: close() races with the timer's flush. Cid wrote the timer.
+        bob >> cid question: From ann: Traceback (most recent call last): File "store/sink.py", line 88, in flush:
+          + self.file.write(batch) ValueError: write to closed file. It comes one time in a hundred, only on the runner with two
+          + cores. Does your timer stop before close?
+        cid > bob finding: It does not: stop() only asks it to. I join the thread now.
+        cid task Timer joins
+        cid claim Timer joins
+        cid complete Timer joins
+        cid >> ann status_update: The timer is joined before the file closes; 2,000 runs on two cores without that ValueError.
+        ann > cid ack: Great, thanks!
+    """,
+    "three ask the same and get the same answer": """
+        bob >> ann question: How do I run only the slow tests of the importer?
+        cid >> ann question: Which flag runs the importer's slow tests?
+        arch >> ann question: How are the slow tests of the importer run alone?
+        ann > bob finding: python -m tests importer --storms runs the slow ones; without the flag they use the short figures,
+          + and IMPORTER_SAMPLE names another sample file.
+        ann > cid finding: python -m tests importer --storms runs the slow ones; without the flag they use the short figures,
+          + and IMPORTER_SAMPLE names another sample file.
+        ann > arch finding: python -m tests importer --storms runs the slow ones; without the flag they use the short figures,
+          + and IMPORTER_SAMPLE names another sample file.
+    """,
+    "a help that comes back around": """
+        ann task Windows paths
+        ann claim Windows paths
+        ann blocker On Windows the path of the socket is longer than it may be, because the profile folder has the user's full
+          + name in it; nothing of ours makes it shorter.
+        arch resolve answer: Use a named pipe there; its name has no folder in it.
+        arch >> bob finding: Ann was stuck on long socket paths under Windows: the profile folder has the user's full name in
+          + it. She takes a named pipe; your launcher has to pass its name on.
+        bob > arch question: Is "a named pipe; its name has no folder in it" the same for the sandboxed build?
+        arch > bob finding: The same; the sandbox lets names through that begin with ours.
+        ann complete Windows paths
+    """,
+}
+
+DIALOGUES = TALKS | QUOTING
+
+
+def deeds(dialogue: str) -> list[str]:
+    """The lines of a dialogue, each whole."""
+    return re.sub(r"\s*\n\s*\+ ", " ", dialogue).strip().splitlines()
+
 
 # Whole texts that say only "I have it", to a message that asked for nothing.
 EMPTY = (

@@ -7,7 +7,7 @@ from typing import Any
 
 from lattice.domain import chains
 from tests.broker.broking import PERSON, BrokerCase
-from tests.domain.dialogues import DIALOGUES, EMPTY, SAYING
+from tests.domain.dialogues import DIALOGUES, EMPTY, SAYING, deeds
 
 PEOPLE = ("ann", "bob", "cid")
 
@@ -84,7 +84,7 @@ class Play:
 
 
 class HonestWork(BrokerCase):
-    def test_none_of_twenty_honest_dialogues_is_held_and_only_their_empty_acknowledgements_fold(self) -> None:
+    def test_none_of_the_honest_dialogues_is_held_and_only_their_empty_acknowledgements_fold(self) -> None:
         self.assertGreaterEqual(len(DIALOGUES), 20)
         messages = folded = 0
         for name, text in DIALOGUES.items():
@@ -92,7 +92,7 @@ class HonestWork(BrokerCase):
                 self.doCleanups()
                 self.setUp()
                 play = Play(self)
-                for line in text.strip().splitlines():
+                for line in deeds(text):
                     play.line(line.strip())
                 for line, answer in play.said:
                     self.assertNotIn("held", answer, line)

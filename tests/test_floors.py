@@ -18,7 +18,7 @@ FLOOR = {
     "cli": 4,
 }  # fmt: skip
 NOUNS = (
-    "events", "runs", "peers", "chains", "escalations", "messages", "rooms", "tasks", "locks", "memory", "conversations",
+    "events", "runs", "peers", "chains", "strains", "escalations", "messages", "rooms", "tasks", "locks", "memory", "conversations",
     "departures", "adoptions", "capsules", "redactions",
 )  # fmt: skip
 BESIDE_A_SESSION = ("agent", "hooks", "relay")

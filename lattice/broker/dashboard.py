@@ -321,13 +321,15 @@ def _object(text: str) -> Json:
 def _inbox(view: _View) -> tuple[list[Json], int]:
     """The person's unread mail, oldest first, and how much there is; of all workspaces, for the person is in all of them.
 
-    Mail that carried an escalation is not in it: the escalation stands for it. `place` is how many of the
-    person's waiting messages are at most as new: taking that many takes this one and those before it, no other.
+    Mail that carried an escalation, or told of a text that spreads, is not in it: what it is about stands for it.
+    `place` is how many of the person's waiting messages are at most as new: taking that many takes this one and
+    those before it, no other.
     """
     waiting = (
         "FROM (SELECT message_id, row_number() OVER (ORDER BY message_id) AS place FROM deliveries WHERE recipient = '" + PERSON + "'"
         " AND state = 'queued') JOIN messages ON messages.id = message_id"
         " WHERE NOT EXISTS (SELECT 1 FROM escalations WHERE escalations.message_id = messages.id)"
+        " AND NOT EXISTS (SELECT 1 FROM strains WHERE strains.alert_id = messages.id)"
     )
     rows = view.tx.all(
         "SELECT messages.id, sender_id, category, content, created_at, reply_to, run_id, workspace, place "
@@ -339,15 +341,23 @@ def _inbox(view: _View) -> tuple[list[Json], int]:
 
 
 def _held(view: _View) -> tuple[list[Json], int]:
-    """Mail that was stopped until the person lets it through or ends it, oldest first, and how much there is."""
+    """Mail that was stopped until the person lets it through or ends it, oldest first, and how much there is.
+
+    A text that spreads is one entry, however many copies of it wait: `copies`. The person decides on all of them at once.
+    """
     rows = view.rows(
-        "SELECT messages.id, sender_id, category, content, created_at, hops, workspace, MIN(deliveries.reason) AS reason,"
-        " GROUP_CONCAT(recipient, ', ') AS recipients, COUNT(*) OVER () AS total"
+        "SELECT MIN(messages.id) AS id, GROUP_CONCAT(DISTINCT sender_id) AS senders, category, content, created_at, hops, workspace,"
+        " deliveries.reason, GROUP_CONCAT(DISTINCT recipient) AS recipients, strain,"
+        " COUNT(DISTINCT messages.id) AS copies, COUNT(*) OVER () AS total"
         " FROM deliveries JOIN messages ON messages.id = deliveries.message_id WHERE {here} AND deliveries.state = 'held'"
-        " GROUP BY messages.id ORDER BY messages.id LIMIT ?",
+        " GROUP BY strain IS NULL, COALESCE(strain, messages.id) ORDER BY MIN(messages.id) LIMIT ?",
         MAX_HELD,
     )
-    return [dict(row) for row in rows], int(rows[0]["total"]) if rows else 0
+    return [
+        {**dict(row), "senders": row["senders"].split(","), "sender_id": row["senders"].split(",")[0],
+         "recipients": ", ".join(sorted(row["recipients"].split(",")))}
+        for row in rows
+    ], int(rows[0]["total"]) if rows else 0  # fmt: skip
 
 
 def _attention(
@@ -359,7 +369,7 @@ def _attention(
     for mail in held:
         found.append(
             {
-                "type": "held", "title": f"{mail['sender_id']} to {mail['recipients']}: held back", "detail": mail["content"],
+                "type": "held", "title": _held_title(mail), "detail": mail["content"], "copies": mail["copies"], "strain": mail["strain"],
                 "reason": mail["reason"], "peer_id": mail["sender_id"], "message_id": mail["id"], "category": mail["category"],
                 "at": mail["created_at"], "workspace": mail["workspace"],
             }
@@ -390,6 +400,13 @@ def _attention(
             }
         )  # fmt: skip
     return found
+
+
+def _held_title(mail: Json) -> str:
+    if mail["strain"] is None:
+        return f"{mail['sender_id']} to {mail['recipients']}: held back"
+    many = "1 copy" if mail["copies"] == 1 else f"{mail['copies']} copies"
+    return f"A text spreads: {many} of {', '.join(mail['senders'])} held back"
 
 
 def _where(peer: Json) -> Json:

@@ -17,7 +17,7 @@ from typing import Any
 
 from lattice import names
 from lattice.contract.operations import CATEGORIES, INBOX_BYTES, INBOX_MESSAGES, MAX_MESSAGE_BYTES
-from lattice.domain import chains, escalations, events, peers, runs
+from lattice.domain import chains, escalations, events, peers, runs, strains
 from lattice.domain.caller import BROKER, Caller
 from lattice.domain.hiding import Texts
 from lattice.errors import BadRequest, Forbidden, NotFound, TooLarge
@@ -34,6 +34,11 @@ PREFIX = {"blocker": "[AUTO-ESCALATED] ", "error": "[AUTO-BROADCAST] "}  # v4's 
 _LISTED = (
     "m.id, m.sender_id, d.recipient AS recipient_id, m.category, m.content, m.created_at, d.read_at, d.state"
     " FROM messages m JOIN deliveries d ON d.message_id = m.id"
+)
+
+_HELD_OF_STRAIN = (
+    "SELECT m.id FROM messages m WHERE m.strain = ? AND EXISTS"
+    " (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'held') ORDER BY m.id"
 )
 
 Screen = Callable[[], None]  # raises TooMany or Rejected; run when all else is well, so only such messages spend quota
@@ -81,17 +86,23 @@ def send(tx: Tx, caller: Caller, *, recipient_id: str, category: str, content: s
         if asked_by not in (caller.id, *heard, *also) and peers.find(tx, asked_by) is not None:
             also.append(asked_by)
     text_gist = chains.gist(content)
-    hold = None if verdict else chains.why_hold(tx, caller, cause, category, [*heard, *also], text_gist)
+    passing = strains.NOT_A_COPY if verdict else strains.judge(tx, caller, category, content, [*heard, *also])
+    hold, strain, way_on = passing.hold, passing.strain, passing.way_on
+    if hold is None and not verdict:
+        hold = chains.why_hold(tx, caller, cause, category, [*heard, *also], text_gist)
+        if hold is not None:  # not for its spreading: it waits by itself, unless others of its strain wait
+            strain, way_on = strain if passing.is_waiting else None, "Do something first: a task, a decision, a lock; or ask the person."
+    where = _workspace_of(tx, caller, heard)
     message_id = store(
         tx, caller, address=address, category=category, content=content, recipients=[*heard, *also], reply_to=reply_to, cause=cause,
-        gist=text_gist, run_id=run_id or _run_of(tx, caller), hold=hold, workspace=_workspace_of(tx, caller, heard),
+        gist=text_gist, run_id=run_id or _run_of(tx, caller), hold=hold, workspace=where, strain=strain, passes=passing.passes,
     )  # fmt: skip
     answer: dict[str, Any] = {"ok": True, "message_id": message_id, "recipient": state, "recipients": sorted({*heard, *also})}
     if hold is not None:
         answer["held"] = hold
-        answer["message"] = (
-            "held, and shown to the person, who can let it through. Do something first: a task, a decision, a lock; or ask the person."
-        )
+        answer["message"] = f"held, and shown to the person, who can let it through. {way_on}"
+        if strain is not None:
+            _alert_of_strain(tx, strain, message_id, hold, where)
     waits_for = escalations.waits_for(tx, caller, reply_to) if reply_to and answered is None else ""
     if answered is not None:
         answer["resolved"] = answered
@@ -156,23 +167,24 @@ def resolve(tx: Tx, caller: Caller, *, escalation_id: int, verdict: str, answer:
     return {"ok": True, "escalation_id": escalation_id, "verdict": verdict, "message_id": message_id}
 
 
-def tell(tx: Tx, recipient: str, category: str, content: str, *, workspace: str | None = None, run_id: str | None = None) -> None:
-    """A notice from the broker itself, in the recipient's workspace unless another is named. Nobody is told who is forgotten."""
+def tell(tx: Tx, recipient: str, category: str, content: str, *, workspace: str | None = None, run_id: str | None = None) -> int | None:
+    """A notice from the broker itself, in the recipient's workspace unless another is named; its id. Nobody is told who is forgotten."""
     row = peers.find(tx, recipient)
-    if row is not None:
-        where = row["workspace"] if workspace is None else workspace
-        store(tx, BROKER, address=recipient, category=category, content=content, recipients=[recipient], run_id=run_id, workspace=where)
+    if row is None:
+        return None
+    where = row["workspace"] if workspace is None else workspace
+    return store(tx, BROKER, address=recipient, category=category, content=content, recipients=[recipient], run_id=run_id, workspace=where)
 
 
 def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, recipients: list[str], reply_to: int | None = None,
           cause: chains.Cause | None = None, gist: str = "", run_id: str | None = None, workspace: str | None = None,
-          hold: str | None = None) -> int:  # fmt: skip
-    """Write a message, queue it for each recipient once (or hold it, with the reason), wake them. Answers its id."""
+          hold: str | None = None, strain: int | None = None, passes: frozenset[str] = frozenset()) -> int:  # fmt: skip
+    """Write a message, queue it for each recipient once (or hold it, with the reason, for all but `passes`), wake them. Answers its id."""
     where = caller.workspace if workspace is None else workspace
     cause = cause or chains.Cause(reply_to, None, 0)
     message_id = tx.insert(
         "INSERT INTO messages (sender_id, on_behalf, address, category, content, workspace, run_id, reply_to, hops, parent, root, gist,"
-        " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " strain, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             caller.id,
             caller.on_behalf,
@@ -186,16 +198,18 @@ def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, 
             cause.parent,
             cause.root,
             gist,
+            strain,
             tx.at,
         ),
     )
     heard = list(dict.fromkeys(recipients))
     for recipient in heard:
+        waits = hold is not None and recipient not in passes
         tx.run(
             "INSERT INTO deliveries (message_id, recipient, state, reason, queued_at) VALUES (?, ?, ?, ?, ?)",
-            (message_id, recipient, "queued" if hold is None else "held", hold or "", tx.at),
+            (message_id, recipient, "held" if waits else "queued", hold if waits else "", tx.at),
         )
-        if hold is None:
+        if not waits:
             tx.after("wake", recipient)
     events.record(tx, caller, "message", [message_id], run_id=run_id, workspace=where)
     events.record(tx, caller, "delivery", [(recipient, message_id) for recipient in heard], run_id=run_id, workspace=where)
@@ -640,26 +654,71 @@ def act_on_named(tx: Tx, caller: Caller, text: str) -> None:
 
 
 def release_held(tx: Tx, caller: Caller, *, message_id: int, verdict: str, **_: object) -> dict[str, Any]:
-    """The person lets held mail through (a new chain begins there), or ends it (dead; the sender hears why)."""
-    row = tx.one("SELECT * FROM messages WHERE id = ?", (message_id,))
-    held = tx.all("SELECT recipient FROM deliveries WHERE message_id = ? AND state = 'held' ORDER BY recipient", (message_id,))
-    if row is None or not held:
+    """The person lets held mail through (a new chain begins there), or ends it (dead; the sender hears why).
+
+    What is said of a text that spreads is said of all its copies, those that wait and those to come.
+    """
+    row = tx.one("SELECT strain FROM messages WHERE id = ?", (message_id,))
+    recipients = _held_from(tx, message_id)
+    if row is None or not recipients:
         raise NotFound(f"no held message {message_id}", hint="the page and c2-lattice all-messages show what is held")
-    recipients = [one["recipient"] for one in held]
+    together = [message_id]
+    if strains.is_held(tx, row["strain"]):
+        together = [one["id"] for one in tx.all(_HELD_OF_STRAIN, (row["strain"],))]
+        strains.decide(tx, caller, row["strain"], allow=verdict == "let_through")
     if verdict == "let_through":
-        tx.run("UPDATE messages SET parent = NULL, root = NULL, hops = 0 WHERE id = ?", (message_id,))
-        tx.run("UPDATE deliveries SET state = 'queued', reason = '' WHERE message_id = ? AND state = 'held'", (message_id,))
-        events.record(tx, caller, "message", [message_id], workspace=row["workspace"])
-        events.record(tx, caller, "delivery", [(recipient, message_id) for recipient in recipients], workspace=row["workspace"])
-        for recipient in recipients:
-            tx.after("wake", recipient)
-        holder = peers.seat_holder(tx, row["workspace"])
-        if ARCHITECT_ADDRESS in recipients and holder is not None:
-            seat_filled(tx, caller, row["workspace"], holder)
+        for one in together:
+            _let_through(tx, caller, one)
     else:
-        for recipient in recipients:
-            _bury(tx, caller, recipient, message_id, "stopped by the person")
-    return {"ok": True, "message_id": message_id, "verdict": verdict, "recipients": recipients}
+        _stop(tx, caller, together)
+    return {"ok": True, "message_id": message_id, "verdict": verdict, "recipients": recipients, "messages": together}
+
+
+def _held_from(tx: Tx, message_id: int) -> list[str]:
+    """For whom a message is held."""
+    rows = tx.all("SELECT recipient FROM deliveries WHERE message_id = ? AND state = 'held' ORDER BY recipient", (message_id,))
+    return [row["recipient"] for row in rows]
+
+
+def _let_through(tx: Tx, caller: Caller, message_id: int) -> None:
+    recipients = _held_from(tx, message_id)
+    row = tx.one("SELECT workspace FROM messages WHERE id = ?", (message_id,))
+    if not recipients or row is None:
+        return
+    tx.run("UPDATE messages SET parent = NULL, root = NULL, hops = 0 WHERE id = ?", (message_id,))
+    tx.run("UPDATE deliveries SET state = 'queued', reason = '' WHERE message_id = ? AND state = 'held'", (message_id,))
+    events.record(tx, caller, "message", [message_id], workspace=row["workspace"])
+    events.record(tx, caller, "delivery", [(recipient, message_id) for recipient in recipients], workspace=row["workspace"])
+    for recipient in recipients:
+        tx.after("wake", recipient)
+    holder = peers.seat_holder(tx, row["workspace"])
+    if ARCHITECT_ADDRESS in recipients and holder is not None:
+        seat_filled(tx, caller, row["workspace"], holder)
+
+
+def _stop(tx: Tx, caller: Caller, message_ids: list[int]) -> None:
+    """What is held of these is dead. Each sender is told once."""
+    stopped: dict[str, list[int]] = {}
+    for message_id in message_ids:
+        for recipient in _held_from(tx, message_id):
+            row = _bury(tx, caller, recipient, message_id, "stopped by the person", tells=len(message_ids) == 1)
+            if row is not None and message_id not in stopped.setdefault(row["sender_id"], []):
+                stopped[row["sender_id"]].append(message_id)
+    if len(message_ids) > 1:
+        for sender, ids in stopped.items():
+            numbers = ", ".join(map(str, ids))
+            tell(tx, sender, "alert", f"stopped by the person: your messages {numbers}. That text is not to be passed on")
+
+
+def _alert_of_strain(tx: Tx, strain: int, message_id: int, why: str, workspace: str) -> None:
+    """The person is told once of a text that spreads, whatever else is held of it."""
+    if not strains.hold(tx, strain, workspace):
+        return
+    said = (
+        f"A text is going from session to session and was stopped: {why}. Message {message_id} and every further copy wait"
+        f" until you let them through or stop them, on the page or with: c2-lattice release-held {message_id}"
+    )
+    strains.told(tx, strain, tell(tx, PERSON, "alert", said, workspace=workspace))
 
 
 def move_mail(tx: Tx, caller: Caller, old: str, new: str) -> int:
@@ -787,15 +846,17 @@ def _requeue(tx: Tx, caller: Caller, peer_id: str, message_ids: list[int], reaso
     return len(back)
 
 
-def _bury(tx: Tx, caller: Caller, peer_id: str, message_id: int, reason: str) -> None:
+def _bury(tx: Tx, caller: Caller, peer_id: str, message_id: int, reason: str, *, tells: bool = True) -> Any | None:
+    """Give a delivery up, and tell its sender. The sender and how it is with it (sender_id, status)."""
     tx.run(
         "UPDATE deliveries SET state = 'dead', reason = ? WHERE recipient = ? AND message_id = ?",
         (reason, peer_id, message_id),
     )
     events.record(tx, caller, "delivery", [(peer_id, message_id)])
     row = tx.one("SELECT m.sender_id, p.status FROM messages m JOIN peers p ON p.id = m.sender_id WHERE m.id = ?", (message_id,))
-    if row is not None and row["status"] not in ("gone", "killed") and row["sender_id"] != peer_id:
+    if tells and row is not None and row["status"] not in ("gone", "killed") and row["sender_id"] != peer_id:
         tell(tx, row["sender_id"], "alert", f"message {message_id} did not reach {peer_id}: {reason}")
+    return row
 
 
 def of_escalation(tx: Tx, escalation_id: int) -> list[int]:

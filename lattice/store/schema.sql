@@ -108,10 +108,12 @@ CREATE TABLE messages (
     created_at REAL NOT NULL,
     parent     INTEGER,                       -- what caused it: what it answers, else what its sender was offered last
     root       INTEGER,                       -- the first message of its chain
-    gist       TEXT NOT NULL DEFAULT ''       -- digest of the text without case, spaces and signs
+    gist       TEXT NOT NULL DEFAULT '',      -- digest of the text without case, spaces and signs
+    strain     INTEGER                        -- a copy that is passed on: the first message of its lineage
 );
 CREATE INDEX messages_by_sender ON messages (sender_id, id);
 CREATE INDEX messages_by_gist ON messages (sender_id, gist, id) WHERE gist <> '';
+CREATE INDEX messages_by_strain ON messages (strain, id) WHERE strain IS NOT NULL;
 CREATE INDEX messages_by_run ON messages (run_id, id) WHERE run_id IS NOT NULL;
 
 -- One row per recipient: how far the message came. queued -> (held ->) offered -> read -> acted, or dead.
@@ -132,7 +134,18 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_by_message ON deliveries (message_id);
 CREATE INDEX deliveries_waiting ON deliveries (recipient, message_id) WHERE state = 'queued';
 CREATE INDEX deliveries_offered ON deliveries (recipient, process) WHERE state = 'offered';
+CREATE INDEX deliveries_by_offer ON deliveries (recipient, offered_at) WHERE offered_at IS NOT NULL;
 CREATE INDEX deliveries_held ON deliveries (message_id) WHERE state = 'held';
+
+-- Texts that spread too far or through too many hands, by the first message of each. No row: nothing to worry about.
+-- held: all copies wait for the person. allowed: the person let it through, for good. stopped: copies are refused.
+CREATE TABLE strains (
+    id        INTEGER PRIMARY KEY REFERENCES messages (id),
+    state     TEXT NOT NULL CHECK (state IN ('held', 'allowed', 'stopped')),
+    workspace TEXT NOT NULL DEFAULT '',
+    alert_id  INTEGER,                        -- the one notice to the person
+    held_at   REAL NOT NULL
+);
 
 -- One row per offer: the receipt that proves it, or the reason it came back.
 CREATE TABLE receipts (

@@ -26,7 +26,10 @@ class Play:
 
     def line(self, line: str) -> None:
         who, deed, rest = line.split(" ", 2) if line.count(" ") > 1 else (*line.split(" "), "")
-        self.house.pass_time(20, "arch", *PEOPLE)
+        for _ in range(2):
+            self.house.clock.advance(10)
+            self.house.beat("arch", *PEOPLE)
+        self.house.sweep.tick()
         who = PERSON if who == "person" else who
         if who != PERSON:
             for mail in self.house.take(who):

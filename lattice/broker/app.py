@@ -424,9 +424,7 @@ class Broker:
                     self.wake_key(f"escalation:{rest[0]}")
                 case "spawn":
                     self.later(partial(handlers.open_approved, self, int(rest[0])))
-        near = {
-            card["id"] for card in self.cards.values() if (card["workspace"] in relocked or "" in relocked) and card["status"] == "active"
-        }
+        near = self._near(relocked) if relocked else set()
         for peer_id in near:
             self.presence.locks_changed(peer_id)
         self._raise_flags(wake | near | flagged)
@@ -436,6 +434,19 @@ class Broker:
             self.wake_key(f"beat:{peer_id}")
         if effects:
             self.wake_key("events")
+
+    def _near(self, workspaces: set[str]) -> set[str]:
+        """The active peers whom a change of locks in these workspaces concerns: theirs, and who works in one of their folders."""
+        cards = self.cards.values()
+        active = [card for card in cards if card["status"] == "active"]
+        found = {card["id"] for card in active if card["workspace"] in workspaces or "" in workspaces}
+        # Also of one that is gone: what it held is let go later.
+        folders = {card["working_dir"] + "/" for card in cards if card["workspace"] in workspaces and card["working_dir"]}
+        for card in active:
+            own = card["working_dir"] + "/"
+            if card["id"] not in found and own != "/" and any(own.startswith(one) or one.startswith(own) for one in folders):
+                found.add(card["id"])
+        return found
 
     def _raise_flags(self, peer_ids: set[str]) -> None:
         """Put the flags of these peers where the tables say, before anybody is answered. Only sessions whose client runs hooks have one."""

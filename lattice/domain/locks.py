@@ -170,16 +170,31 @@ def holdings(tx: Tx, peer_id: str) -> list[dict[str, Any]]:
 
 
 def others_hold(tx: Tx, peer_id: str, workspace: str) -> bool:
-    """Does somebody else hold (or keep closed) anything in that workspace? The person, and who is in none, lock in all."""
-    return tx.one("SELECT 1 FROM locks WHERE workspace IN (?, '') AND peer_id <> ? LIMIT 1", (workspace, peer_id)) is not None
+    """Does somebody else hold (or keep closed) anything in that workspace? The person, and who is in none, lock in all.
+
+    Whoever works in the same folder is near, whatever name their workspace has.
+    """
+    here = tx.one("SELECT 1 FROM locks WHERE workspace IN (?, '') AND peer_id <> ? LIMIT 1", (workspace, peer_id))
+    if here is None:
+        here = tx.one(f"SELECT 1 FROM locks WHERE peer_id <> ? AND peer_id IN ({_OF_ONE_FOLDER}) LIMIT 1", (peer_id, peer_id))
+    return here is not None
 
 
 def held_by_others(tx: Tx, peer_id: str, workspace: str) -> list[Any]:
-    """Locks (also closed ones) of others in that workspace: file_path, reach, peer_id, token."""
+    """Locks (also closed ones) of others in that workspace, or in the same folder: file_path, reach, peer_id, token."""
     return tx.all(
-        "SELECT file_path, reach, peer_id, token FROM locks WHERE peer_id <> ? AND workspace IN (?, '') ORDER BY token",
-        (peer_id, workspace),
+        "SELECT file_path, reach, peer_id, token FROM locks WHERE peer_id <> ?"
+        f" AND (workspace IN (?, '') OR peer_id IN ({_OF_ONE_FOLDER})) ORDER BY token",
+        (peer_id, workspace, peer_id),
     )
+
+
+# Those who hold something and whose folder is that of this peer, or above it, or below.
+_OF_ONE_FOLDER = (
+    "SELECT theirs.id FROM peers AS mine JOIN locks AS held JOIN peers AS theirs ON theirs.id = held.peer_id WHERE mine.id = ?"
+    " AND mine.working_dir <> '' AND theirs.working_dir <> ''"
+    " AND (INSTR(mine.working_dir || '/', theirs.working_dir || '/') = 1 OR INSTR(theirs.working_dir || '/', mine.working_dir || '/') = 1)"
+)
 
 
 def in_the_way(tx: Tx, peer_id: str, kind: str, file_path: str) -> list[Any]:

@@ -94,6 +94,17 @@ class UpAndDown(FlagCase):
         self.house.post(PERSON, "/unlock", file_path="/r/a")
         self.assertEqual([], self.all_up())
 
+    def test_one_folder_under_two_names_is_one_folder(self) -> None:
+        self.enrol("ann", 1001, working_dir="/w/shop")
+        for id, folder in (("far", "/w/shop"), ("nested", "/w/shop/docs"), ("beside", "/w/shop2"), ("nowhere", "")):
+            self.house.enrol(id, workspace="other", client_pid=1009 + len(folder), working_dir=folder)
+        self.lock("ann", "/w/shop/a")
+        self.assertEqual(["1002", "1003", str(1009 + len("/w/shop")), str(1009 + len("/w/shop/docs"))], self.all_up())
+        held = [[one["file_path"] for one in self.house.get(id, "/locks/held")["held"]] for id in ("far", "nested", "beside")]
+        self.assertEqual([["/w/shop/a"], ["/w/shop/a"], []], held)
+        self.house.post("ann", "/unlock", file_path="/w/shop/a")
+        self.assertEqual([], self.all_up())
+
     def test_a_loss_keeps_it_up_until_the_peer_asks_again_also_while_it_is_frozen(self) -> None:
         self.lock("ann", "/r/a")
         self.house.pass_time(17, "bob", "arch")

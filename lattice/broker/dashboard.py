@@ -134,7 +134,7 @@ def _workspaces(view: _View) -> list[Json]:
     rows = view.tx.all(
         "SELECT name, (SELECT COUNT(*) FROM peers WHERE workspace = workspaces.name AND status = 'active' AND role <> 'system') AS active,"
         " (SELECT peer FROM seats WHERE workspace = workspaces.name) AS architect"
-        " FROM workspaces ORDER BY active DESC, name LIMIT 200"
+        " FROM workspaces ORDER BY active DESC, first_seen DESC, name LIMIT 200"
     )
     return [{"name": row["name"], "active": row["active"], "architect": row["architect"]} for row in rows]
 

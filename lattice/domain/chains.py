@@ -3,8 +3,9 @@
 A message's parent is what it answers, else what its sender was offered last since its last human prompt.
 A chain is held, and shown to the person, after 12 hops, or after 3 rounds of one cycle, in which no task,
 lock, memory or escalation changed and no human said a word. So is the fourth identical text to one
-recipient in ten minutes. An acknowledgement without content folds into the receipt of what it answers; what
-answers a question, a call for help or a proposal has content, however short it is.
+recipient in ten minutes. A blocker or a call for review is never held, the first error of a sender in a
+chain neither. An acknowledgement without content folds into the receipt of what it answers; what answers a
+question, a call for help or a proposal has content, however short it is.
 
 Decides only: `messages` stores, holds and folds.
 """
@@ -28,7 +29,7 @@ SAME_TEXT_AMONG = 64  # of a sender's newest messages of that text: enough for e
 CAUSE_S = 1800.0  # what was offered longer ago is not why somebody speaks now
 LOOK_BACK = 5000  # events: so far back something useful is looked for
 USEFUL = ("task", "dependency", "lock", "memory", "escalation", "run")
-ALWAYS_PASS = ("blocker", "error", "review_request")  # they open an escalation, or somebody must hear
+ALWAYS_PASS = ("blocker", "review_request")  # they open an escalation
 
 # Texts made of these alone say only "I have it". Anything with a name, a number, a path or a question says more.
 _RECEIVED = (
@@ -86,6 +87,8 @@ def why_hold(tx: Tx, caller: Caller, cause: Cause, category: str, recipients: li
     if cause.hops < 2 * MAX_ROUNDS:
         return None
     chain = _since_something_useful(tx, caller, _ancestors(tx, cause.parent))
+    if category == "error" and not any(row["category"] == "error" and row["sender_id"] == caller.id for row in chain):
+        return None  # somebody must hear of it; of the same talk's next ones too only where it leads somewhere
     if len(chain) >= MAX_HOPS:
         return f"{len(chain)} messages in a chain without a change to a task, lock, memory or escalation, or a human word"
     senders = [caller.id, *(row["sender_id"] for row in chain)]
@@ -140,7 +143,7 @@ def _ancestors(tx: Tx, parent: int | None) -> list[Any]:
     """The chain from its newest message back, as far as the rules look."""
     found: list[Any] = []
     while parent is not None and len(found) <= MAX_HOPS:
-        row = tx.one("SELECT id, sender_id, on_behalf, parent, created_at FROM messages WHERE id = ?", (parent,))
+        row = tx.one("SELECT id, sender_id, on_behalf, category, parent, created_at FROM messages WHERE id = ?", (parent,))
         if row is None or not _is_peers_own(row):
             break
         found.append(row)

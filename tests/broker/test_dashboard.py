@@ -38,13 +38,13 @@ class OfABroker(unittest.TestCase):
 
         return self.database.read(look)
 
-    def enrol(self, id: str, role: str = "worker", workspace: str = "shop", **more: Any) -> Caller:
+    def enrol(self, id: str, role: str = "worker", workspace: str = "shop", *, at: float = NOW, **more: Any) -> Caller:
         wanted = peers.Enrolment(
             id=id, role=role, workspace=workspace, working_dir="/shop", summary=f"{id} at work", pid=1, client="tests", client_pid=None,
             process=f"life of {id}", resume="", owns_token=False, fallback=False, named=True, poll_interval_ms=3000,
             **{"git_branch": "main", "git_dirty_files": ["a.py", "b,c.py"], "git_last_commit": "", **more},
         )  # fmt: skip
-        said = self.write(peers.register, wanted, id, "secret of " + id)
+        said = self.write(peers.register, wanted, id, "secret of " + id, at=at)
         return Caller(id, said["role"], workspace, process=wanted.process)
 
     def task(self, caller: Caller, title: str, *needs: int, priority: str = "medium", run_id: str | None = None) -> int:
@@ -250,6 +250,13 @@ class WhatIsShown(OfABroker):
         self.write(memory.put, arch, key="plan", value="x" * 5000, type="decision", confidence="high")
         found = self.shown()["memory"][0]
         self.assertEqual((dashboard.PREVIEW, 5000, 1), (len(found["value"]), found["length"], found["version"]))
+
+    def test_workspaces_where_somebody_is_come_first_and_then_the_newest(self) -> None:
+        for number, name in enumerate(("attic", "shop", "barn", "mill")):
+            self.enrol(f"w-{name}", workspace=name, at=NOW + number)
+            if name != "shop":
+                self.write(peers.end, PERSON, f"w-{name}", "away")
+        self.assertEqual(["shop", "mill", "barn", "attic"], [room["name"] for room in self.shown(everywhere=True)["workspaces"]])
 
     def test_a_note_says_what_it_is_about(self) -> None:
         arch = self.enrol("arch", "architect")

@@ -147,14 +147,14 @@ class TalkThatLeadsNowhere(BrokerCase):
         super().setUp()
         self.house.crew("w1", "w2", "w3")
 
-    def talk(self, *who: str, most: int = 40, between: Any = None, reply: bool = True) -> int:
+    def talk(self, *who: str, most: int = 40, between: Any = None, reply: bool = True, category: str = "finding") -> int:
         """Each in turn answers the one before it, in new words; how many messages went through until one was held."""
         previous = 0
         for count in range(most):
             sender, to = who[count % len(who)], who[(count + 1) % len(who)]
             self.house.clock.advance(20)
             body: dict[str, Any] = {"reply_to": previous} if previous and reply else {}
-            answer = self.house.send(sender, to, f"and what about point {count}, seen from the other side?", **body)
+            answer = self.house.send(sender, to, f"and what about point {count}, seen from the other side?", category, **body)
             if "held" in answer:
                 self.assertRegex(answer["message"], "held, and shown to the person")
                 self.held = answer
@@ -206,10 +206,17 @@ class TalkThatLeadsNowhere(BrokerCase):
         self.assertEqual(40, self.talk("w1", "w2", between=prompted))
         self.assertEqual(6, self.talk("w1", "w2", between=lambda count: self.house.send(PERSON, "w3", "a word to another")))
 
-    def test_blockers_errors_and_reviews_always_pass(self) -> None:
+    def test_blockers_and_reviews_always_pass_and_an_error_once(self) -> None:
         self.talk("w1", "w2")
-        for category in chains.ALWAYS_PASS:
-            self.assertNotIn("held", self.house.send("w1", "w2", "now really", category))
+        for category in (*chains.ALWAYS_PASS, "error"):
+            self.assertNotIn("held", self.house.send("w1", "w2", f"now really, {category}", category))
+
+    def test_errors_that_answer_errors_are_held_as_other_talk_is(self) -> None:
+        """An error reaches all, so two sessions that answer each other's would wake everybody for ever."""
+        self.assertEqual(6, self.talk("w1", "w2", category="error"))
+        for _ in range(chains.SAME_TEXT - 1):
+            self.assertNotIn("held", self.house.send("w3", "arch", "disk full", "error"))
+        self.assertIn("4th time", self.house.send("w3", "arch", "disk full", "error")["held"])
 
     def test_the_fourth_identical_text_within_ten_minutes_is_held(self) -> None:
         for text in ("please look", "Please look!", "please  LOOK"):

@@ -47,6 +47,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "tests.storms.test_kills": ("chaos",),
     "tests.storms.test_frozen": ("chaos",),
     "tests.storms.test_departed": ("chaos",),
+    "tests.storms.test_fetched_and_killed": ("chaos",),
     "tests.storms.test_mail_through_faults": ("chaos",),
     "tests.simulator": ("unit", "stress"),
     "tests.threats": ("abuse",),

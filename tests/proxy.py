@@ -8,7 +8,9 @@
     reset          the request is done, then the client's connection is reset
     swallow        the request is done, the answer kept back, the connection closed after `seconds`
     double         the request goes to the broker twice, on two connections, the second time first or last
-    hold           the answer waits until the fault's `go` is set; `done` is set once the broker has answered
+    hold           the answer waits until the fault's `go` is set
+
+A fault's `met` is set when a request met it, its `done` when the broker has answered that request.
 
 A thread for each connection. `plan(request)` says what happens to a request, and is called on these threads.
 `Behind` is a real broker that is reached through one.
@@ -16,6 +18,7 @@ A thread for each connection. `plan(request)` says what happens to a request, an
 
 from __future__ import annotations
 
+import base64
 import collections
 import contextlib
 import json
@@ -29,7 +32,7 @@ from typing import Any, NamedTuple
 
 from lattice.exclusive import Exclusive
 from tests.apart import Apart
-from tests.running import PATIENCE_S, Broker, Dropped, Wire
+from tests.running import PATIENCE_S, Broker, Wire
 
 
 class Asked(NamedTuple):
@@ -40,6 +43,14 @@ class Asked(NamedTuple):
     headers: dict[str, str]
     raw: bytes
     body: bytes
+
+    @property
+    def who(self) -> str:
+        """The peer whose token it carries; "" for none."""
+        kind, _, token = self.headers.get("authorization", "").partition(" ")
+        payload = token.split(".")[1] if kind == "Bearer" else "W10"
+        found = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return str(found[0]) if found else ""
 
     @property
     def said(self) -> dict[str, Any]:
@@ -53,7 +64,7 @@ class Fault:
 
     def __init__(self, kind: str = "through", *, size: int = 0, seconds: float = 0.0, first: bool = False) -> None:
         self.kind, self.size, self.seconds, self.first = kind, size, seconds, first
-        self.done = threading.Event()
+        self.met, self.done = threading.Event(), threading.Event()
         self.go = threading.Event()
 
 
@@ -153,6 +164,7 @@ class Proxy:
     def _one(self, asked: Asked, client: socket.socket, made: list[socket.socket]) -> bool:
         """One request. Whether the connection goes on."""
         fault = self.plan(asked)
+        fault.met.set()
         with self._lock:
             self.seen[fault.kind] += 1
         if fault.kind == "reset_before":
@@ -212,14 +224,10 @@ class Behind(Broker):
         self.proxy.open()
         return self
 
-    def _answers(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
-            raise AssertionError(f"the broker ended with {self.process.returncode}\n{self.output()}")
-        with contextlib.suppress(OSError, Dropped), contextlib.closing(Wire(self.port, timeout_s=5)) as wire:
-            wire.socket = self.apart.connect(self.port)
-            return wire.call("GET", "/health")[0] == 200
-        return False
+    def wire(self) -> Wire:
+        wire = super().wire()
+        wire.socket = self.apart.connect(self.port)
+        return wire
 
     def _end(self, how: int, within_s: float = 10.0) -> int:
         self.proxy.shut()

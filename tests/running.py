@@ -212,9 +212,13 @@ class Broker:
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"the broker ended with {self.process.returncode}\n{self.output()}")
-        with contextlib.suppress(OSError, Dropped), contextlib.closing(Wire(self.port, timeout_s=5)) as wire:
+        with contextlib.suppress(OSError, Dropped), contextlib.closing(self.wire()) as wire:
             return wire.call("GET", "/health")[0] == 200
         return False
+
+    def wire(self) -> Wire:
+        """A way to the broker itself, whatever stands on its port."""
+        return Wire(self.port, timeout_s=5)
 
     @property
     def pid(self) -> int:

@@ -9,9 +9,8 @@ import sqlite3
 import threading
 import time
 import unittest
-from typing import Any
 
-from tests.running import Broker, Dropped, Peer, Session, chance, figure, until
+from tests.running import Broker, Dropped, Peer, chance, figure, until
 
 KILLS = figure(4, 20, 200)
 WRITERS = 8
@@ -140,55 +139,6 @@ def request(kind: str, key: str) -> tuple[str, dict[str, object]]:
     if kind == "memory":
         return "/memory", {"key": f"memory-{key}", "value": "v" * 50, "idempotency_key": f"m-{key}"}
     return "/tasks/batch", {"tasks": [{"title": f"task {key} {part}"} for part in range(3)], "idempotency_key": f"b-{key}"}
-
-
-class TheSessionIsKilled(unittest.TestCase):
-    time_bound_s = 300.0
-
-    def session(self, broker: Broker) -> Session:
-        session = Session(broker.home, C2_LATTICE_PORT=str(broker.port), PEER_ID="alice")
-        self.addCleanup(session.close)
-        session.initialize()
-        return session
-
-    def test_a_message_fetched_by_a_killed_session_comes_back_every_time_and_is_marked(self) -> None:
-        chosen = chance(self)
-        broker = self.enterContext(Broker())
-        person = broker.person()
-        session = self.session(broker)
-        session.call("list_locks")
-        for number in range(figure(4, 20, 100)):
-            text = f"letter {number}"
-            sent = person.post("/send", {"recipient_id": "alice", "category": "finding", "content": text})["message_id"]
-            if chosen.random() < 0.5:
-                fetched = session.call("check_messages")["messages"]
-                self.assertEqual([(one["id"], one.get("redelivered", 0)) for one in fetched], [(sent, 0)])
-            else:  # the result is written, and nobody read it
-                session.ask("tools/call", {"name": "check_messages", "arguments": {}})
-                until(lambda sent=sent: state(person, sent) != "queued", "it was fetched")
-            session.kill()
-            session = self.session(broker)
-            again = self.fetch(session)
-            self.assertEqual([one["id"] for one in again], [sent], text)
-            self.assertEqual(again[0]["content"], text)
-            self.assertGreaterEqual(again[0]["redelivered"], 1, "and it is marked")
-            until(
-                lambda session=session, sent=sent: session.call("list_locks") and state(person, sent) == "read",
-                "it counts as read now",
-                every_s=0.05,
-            )
-        self.assertEqual(self.fetch(session), [], "and none comes twice")
-
-    def fetch(self, session: Session) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = session.call("check_messages")["messages"]
-        return found
-
-
-def state(person: Peer, message: int) -> str:
-    """How far the message came with alice."""
-    said = person.get(f"/receipts/{message}")
-    rows = next(value for value in said.values() if isinstance(value, list))
-    return str(next(row["state"] for row in rows if row["recipient"] == "alice"))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "tests.storms.test_kills": ("chaos",),
     "tests.storms.test_frozen": ("chaos",),
     "tests.storms.test_departed": ("chaos",),
+    "tests.storms.test_orphans": ("chaos",),
     "tests.storms.test_fetched_and_killed": ("chaos",),
     "tests.storms.test_mail_through_faults": ("chaos",),
     "tests.simulator": ("unit", "stress"),
@@ -60,6 +61,7 @@ ALL_KINDS = ("unit", "stress", "chaos", "e2e", "abuse")
 ALONE = (
     "tests.field",
     "tests.storms.test_speed",
+    "tests.storms.test_session_storm",
     "tests.storms.test_stops",
     "tests.storms.test_disk_faults",
     "tests.nightly.test_millions",

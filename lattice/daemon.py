@@ -178,7 +178,7 @@ def stop(port: int, secret: bytes, timeout_s: float = STOP_S) -> bool:
         return False
     if there == "foreign":
         raise Unavailable(f"port {port} is used by another program, which is not our broker", code="foreign_program", port=port)
-    client = Client(port, timeout_s=timeout_s)
+    client = Client(port, timeout_s=timeout_s, on_connect=lambda client: _must_be_ours(client, secret))
     try:
         ticket = mint_ticket(secret, peer=names.PERSON, role="system", workspace="", now=time.time())
         token = str(client.call("POST", "/sign-in", {}, {"Authorization": f"Ticket {ticket}"})["token"])
@@ -191,6 +191,18 @@ def stop(port: int, secret: bytes, timeout_s: float = STOP_S) -> bool:
             return True
         time.sleep(0.05)
     raise Unavailable(f"the broker on port {port} did not stop within {timeout_s:g} s", code="timeout")
+
+
+def _must_be_ours(client: Client, secret: bytes) -> None:
+    """On the very connection that a ticket is to go over: who was ours a moment ago may be another by now."""
+    from lattice.guard.tokens import check_proof
+
+    nonce = names.new_key()
+    health = client.call("GET", query("/health", {"nonce": nonce}))
+    if not check_proof(secret, nonce, client.port, health.get("pid"), health.get("proof")):
+        raise Unavailable(
+            f"port {client.port} is used by another program, which is not our broker", code="foreign_program", port=client.port
+        )
 
 
 def _spawn(settings: settings_of.Settings, port: int) -> tuple[subprocess.Popen[bytes], int]:

@@ -65,6 +65,21 @@ class Who(WithHome):
             self.assertEqual(daemon.look(port, self.secret(), 0.2), "silent")
             self.assertEqual(daemon.probe(port, self.secret(), 0.2), "foreign")
 
+    def test_who_takes_the_port_just_when_it_is_to_stop_gets_no_ticket(self) -> None:
+        with ScriptedBroker(os.path.join(self.home, "state")) as broker:
+            heard = broker.answer
+
+            def answer(request: Any) -> Any:
+                answered = heard(request)
+                broker.secret = b"y" * 32  # from the first connection on it is another
+                return answered
+
+            broker.server.answer = answer
+            with self.assertRaises(Unavailable) as caught:
+                daemon.stop(broker.port, self.secret())
+            self.assertEqual(caught.exception.code, "foreign_program")
+            self.assertEqual({"/health"}, {path for path, _, _ in broker.heard})
+
     def test_the_port_is_the_settings_then_a_running_brokers_then_7899(self) -> None:
         self.assertEqual(daemon.find(self.settings(C2_LATTICE_PORT="4711")), 4711)
         self.assertEqual(daemon.find(self.settings()), 7899)

@@ -225,15 +225,7 @@ class Broker:
         if token.kind in ("system", "viewer"):
             self.authenticated(request, token.kind)
             return Caller(names.PERSON if token.kind == "system" else "viewer", token.kind)
-        card = self.cards.get(token.subject)
-        if card is None:
-            raise NotFound(f"peer '{token.subject}' is not registered", code="not_registered", hint="register again")
-        if card["status"] == "killed":
-            raise peers.was_killed(token.subject, card["ended_by"])
-        if card["epoch"] != token.epoch:
-            raise Unauthorized(
-                f"another process enrolled as '{token.subject}' since", code="token_expired", hint="register again", taken_over=True
-            )
+        card = _still(token, self.cards.get(token.subject))
         self.authenticated(request, token.subject)
         return Caller(token.subject, card["role"], card["workspace"], card["working_dir"], card["process"])
 
@@ -285,15 +277,11 @@ class Broker:
             stated = given.get(param.name)
             if stated is None or stated == caller.id or not isinstance(stated, str):
                 continue
-            card = self.cards.get(stated)
             if not caller.is_person:
                 raise Forbidden(
                     f"{param.name} '{stated}' is not you; your token is {caller.id}'s", code="not_you", hint=f"leave {param.name} out"
                 )
-            if card is None:
-                raise NotFound(f"peer '{stated}' not found", hint="list_peers shows who is here")
-            if card["status"] == "killed":  # what it were granted, nobody would let go
-                raise NotFound(f"peer '{stated}' was ended by {card['ended_by']}", hint="resume it first")
+            card = _there(stated, self.cards.get(stated))
             return replace(caller, id=stated, workspace=card["workspace"], working_dir=card["working_dir"], on_behalf=names.PERSON)
         return caller
 
@@ -358,13 +346,27 @@ class Broker:
         elif operation.effect == "read":
             result = self.read(lambda tx: handler(tx, call), LONG_READS.get(operation.name, READ_S))
         elif operation.effect == "write":
-            result = self.write(lambda tx: self._once(tx, call, handler), operation.name)
+            result = self.write(lambda tx: self._in_turn(tx, call, handler), operation.name)
             settle = handlers.SETTLE.get(operation.name)
             if settle is not None:
                 result = settle(call, result)
         else:
             result = handler(call)
         return result if isinstance(result, (Answer, Parked, Stream)) else Answer(200, result)
+
+    def _in_turn(self, tx: Tx, call: Call, handler: Callable[[Tx, Call], Any]) -> Any:
+        """Run a write for who its caller is now: others were served while it waited, and may have ended, replaced or given it up.
+
+        What one that was ended is granted, nobody would let go; one that was given up lives again.
+        """
+        caller = call.caller
+        if call.ticket is None and caller.id != names.PERSON:
+            known = peers.card(tx, caller.id)
+            card = _there(caller.id, known) if caller.on_behalf else _still(call.token, known)
+            if card["status"] == "dead" and call.operation.name not in LAST_WORDS:
+                self.presence.heard(caller.id, self.clock.monotonic(), self.clock.now(), card["poll_interval_ms"] / 1000)
+                peers.revive(tx, caller)
+        return self._once(tx, call, handler)
 
     def _once(self, tx: Tx, call: Call, handler: Callable[[Tx, Call], Any]) -> Any:
         """Run a write; with a key, at most once, and not when its caller hung up before its turn.
@@ -495,6 +497,28 @@ class Broker:
             "uptime_s": round(self.clock.monotonic() - self.started, 1), "sqlite": health["sqlite_version"], "writable": health["writable"],
             "sweep_age_s": round(self.clock.monotonic() - self.swept, 1),
         }  # fmt: skip
+
+
+def _still(token: Any, card: Any) -> Any:
+    """The card of a token's subject; a refusal where the token counts no more."""
+    if card is None:
+        raise NotFound(f"peer '{token.subject}' is not registered", code="not_registered", hint="register again")
+    if card["status"] == "killed":
+        raise peers.was_killed(token.subject, card["ended_by"])
+    if card["epoch"] != token.epoch:
+        raise Unauthorized(
+            f"another process enrolled as '{token.subject}' since", code="token_expired", hint="register again", taken_over=True
+        )
+    return card
+
+
+def _there(peer_id: str, card: Any) -> Any:
+    """The card of a peer for which the person acts; NotFound where it was ended: what it were granted, nobody would let go."""
+    if card is None:
+        raise NotFound(f"peer '{peer_id}' not found", hint="list_peers shows who is here")
+    if card["status"] == "killed":
+        raise NotFound(f"peer '{peer_id}' was ended by {card['ended_by']}", hint="resume it first")
+    return card
 
 
 def _reason(refusal: Refusal) -> str:

@@ -401,8 +401,6 @@ class Broker:
                 case "peer":
                     self._refresh(rest[0])
                     flagged.add(rest[0])
-                case "heard":
-                    self.presence.heard(rest[0], now, self.clock.now(), int(rest[1]) / 1000)
                 case "locks":
                     relocked.add(rest[0])
                 case "flag":

@@ -231,8 +231,6 @@ def register(tx: Tx, call: Call) -> dict[str, Any]:
     beating = broker.presence.beating(broker.clock.monotonic())
     peer_id = peers.settle_id(tx, enrolment, beating)
     made = peers.register(tx, enrolment, peer_id, names.new_key())
-    # Heard once this is on disk: a sweep that waits for the writer behind it must not give it up for its silence before.
-    tx.after("heard", peer_id, str(said["beat_ms"]))
     caller = call.caller.__class__(peer_id, made["role"], workspace)
     if not made["same_life"]:
         messages.return_offers(tx, caller, peer_id, "its session enrolled anew")
@@ -240,6 +238,9 @@ def register(tx: Tx, call: Call) -> dict[str, Any]:
             adoptions.come_back(tx, caller)
     if made["role"] == "architect":
         messages.seat_filled(tx, caller, workspace, peer_id)
+    # Heard from now on, when no refusal can come any more: a sweep that is behind this in the same commit must not give it up for its
+    # silence before.
+    broker.presence.heard(peer_id, broker.clock.monotonic(), broker.clock.now(), said["beat_ms"] / 1000)
     return {**made, "wanted": wanted}
 
 

@@ -17,6 +17,7 @@ import unittest
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+from unittest import mock
 
 from lattice import names, settings
 from lattice.broker.app import Broker
@@ -25,7 +26,9 @@ from lattice.clock import ManualClock
 from lattice.contract.operations import OPERATIONS
 from lattice.errors import Refusal
 from lattice.guard import tokens
+from lattice.store import writer
 from lattice.web.server import Answer, Parked, Stream
+from tests.running import until
 
 T = TypeVar("T")
 SECRET = bytes(range(32))
@@ -181,6 +184,22 @@ class House:
     def sleep(self, seconds: float) -> None:
         """Time goes on without anybody noticing."""
         self.clock.advance(seconds)
+
+    def in_one_commit(self, *calls: Callable[[], Any]) -> list[Any]:
+        """What the calls give; the write of each waits for its turn, and all are committed together in this order."""
+        queue = self.broker.database._writer._queue
+        busy, go_on = threading.Event(), threading.Event()
+        with ThreadPoolExecutor(len(calls) + 1) as threads, mock.patch.object(writer, "LONGEST_S", 60.0):
+            try:
+                threads.submit(self.broker.write, lambda tx: (busy.set(), go_on.wait(20)), "test")
+                assert busy.wait(20)
+                made = []
+                for call in calls:
+                    made.append(threads.submit(call))
+                    until(lambda: len(queue) == len(made), "it waits for its turn")
+            finally:
+                go_on.set()
+            return [one.result(20) for one in made]
 
     # -- looking ---------------------------------------------------------------------------------------
 

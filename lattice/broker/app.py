@@ -427,7 +427,7 @@ class Broker:
         near = self._near(relocked) if relocked else set()
         for peer_id in near:
             self.presence.locks_changed(peer_id)
-        self._raise_flags(wake | near | flagged)
+        self._raise_flags(wake | near | flagged, self.database.look)
         for peer_id in wake:
             self.presence.bump(peer_id)
         for peer_id in wake | near:
@@ -448,14 +448,14 @@ class Broker:
                 found.add(card["id"])
         return found
 
-    def _raise_flags(self, peer_ids: set[str]) -> None:
+    def _raise_flags(self, peer_ids: set[str], read: Callable[[Callable[[Tx], Any]], Any]) -> None:
         """Put the flags of these peers where the tables say, before anybody is answered. Only sessions whose client runs hooks have one."""
         cards = self.cards
         watched = sorted(peer_id for peer_id in peer_ids if self.flags.watched(peer_id) and peer_id in cards)
         if not watched:
             return
         try:
-            found = self.database.read(lambda tx: [(one, hooking.why_flag(tx, cards[one]), hooking.why_cause(tx, one)) for one in watched])
+            found = read(lambda tx: [(one, hooking.why_flag(tx, cards[one]), hooking.why_cause(tx, one)) for one in watched])
         except Exception:  # what is not known is a reason to ask; and those who wait must be woken all the same
             log.exception("flags")
             found = [(one, "unknown", "unknown") for one in watched]
@@ -464,7 +464,7 @@ class Broker:
             self.flags.set(peer_id, cause, cause=True)
 
     def _refresh(self, peer_id: str) -> None:
-        card = self.database.read(lambda tx: peers.card(tx, peer_id))
+        card = self.database.look(lambda tx: peers.card(tx, peer_id))
         cards = dict(self.cards)
         if card is None:
             cards.pop(peer_id, None)
@@ -485,7 +485,7 @@ class Broker:
             if card["status"] in ("active", "away") and card["role"] != "system":
                 self.presence.heard(card["id"], now, wall, card["poll_interval_ms"] / 1000)
             self.flags.belongs(card["id"], card["client_pid"])
-        self._raise_flags(set(self.cards))
+        self._raise_flags(set(self.cards), self.read)
 
     def about(self) -> dict[str, Any]:
         """What /health says to anybody."""

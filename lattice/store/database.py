@@ -122,6 +122,10 @@ class Database:
             tx.end()
             self._give_back(reader, sound)
 
+    def look(self, fn: Callable[[Tx], T]) -> T:
+        """For `on_commit` alone: read without a reader, so that no slow reading holds up a commit. See Writer.look."""
+        return self._writer.look(fn)
+
     @property
     def health(self) -> dict[str, object]:
         """{sqlite_version, writable, last_error}."""

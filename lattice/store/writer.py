@@ -118,8 +118,8 @@ class Writer:
     """The queue in front of the one connection that writes.
 
     `connection` is in autocommit mode (isolation_level None) and usable on any thread.
-    `on_commit` is called with the after-effects of a batch, on the leader's thread; what it raises
-    is logged. `on_fatal` is called once, with one sentence, after an I/O error or damage: what was
+    `on_commit` is called with the after-effects of a batch, on the leader's thread, where it may `look`; what it
+    raises is logged. `on_fatal` is called once, with one sentence, after an I/O error or damage: what was
     under way then is unknown, and nothing is written any more. Neither may call `write`.
     """
 
@@ -164,6 +164,18 @@ class Writer:
                 del write  # it and the traceback would keep each other alive
         value: T = write.value
         return value
+
+    def look(self, fn: Callable[[Tx], T]) -> T:
+        """For after-effects alone: `fn(tx)` reads what the commit left, on the connection that wrote it. It waits for nobody."""
+        if self._leader != threading.get_ident():
+            raise RuntimeError("only an after-effect looks; all others read")
+        tx = Tx(self._connection, 0.0)
+        self._connection.execute("BEGIN")
+        try:
+            return fn(tx)
+        finally:
+            tx.end()
+            self._connection.execute("ROLLBACK")  # it wrote nothing, and were it to try, it has not
 
     def close(self, drain_s: float = DRAIN_S) -> bool:
         """Refuse new writes and wait for those under way. False when they did not end in time."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import unittest
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
+from lattice.store import database
+from lattice.store.database import READERS
 from tests.broker.broking import PERSON, BrokerCase
 
 WAITS = {"/lock": "lock_file", "/tasks/claim": "claim_task", "/leave": "leave"}
@@ -105,6 +109,30 @@ class Meanwhile(BrokerCase):
         )  # fmt: skip
         self.assertEqual((status, said["code"]), (404, "not_found"), said)
         self.assertEqual(self.granted(), ([], "pending"))
+
+
+class SlowReaders(BrokerCase):
+    def test_while_all_readers_are_busy_a_kill_takes_effect_at_once(self) -> None:
+        """What a commit changes is known when it is answered, whoever reads how slowly meanwhile."""
+        self.house.crew("w1")
+        go_on = threading.Event()
+        inside = threading.Barrier(READERS + 1)
+
+        def stay(tx: Any) -> None:
+            inside.wait(20)
+            go_on.wait(20)
+
+        with mock.patch.object(database, "READER_WAIT_S", 0.1), ThreadPoolExecutor(READERS) as threads:
+            try:
+                for _ in range(READERS):
+                    threads.submit(self.house.broker.read, stay)
+                inside.wait(20)
+                self.house.post("arch", "/kill-peer", peer_id="w1")
+                self.refused(401, "w1", "/lock", {"file_path": "/src/a.py"}, code="killed")
+                self.house.enrol("w2")
+                self.house.post("w2", "/lock", file_path="/src/a.py")
+            finally:
+                go_on.set()
 
 
 if __name__ == "__main__":

@@ -283,6 +283,28 @@ class ManyWrites(WriterCase):
         self.assertIn("no such flag", logged.output[0])
         self.assertEqual(self.rows(), {"a"})
 
+    def test_an_after_effect_sees_what_was_committed_and_writes_nothing(self) -> None:
+        seen: list[object] = []
+
+        def look(effects: list[tuple[str, ...]]) -> None:
+            seen.append(self.writer.look(lambda tx: [row[0] for row in tx.all("SELECT text FROM notes")]))
+            self.writer.look(lambda tx: tx.run("INSERT INTO notes (text) VALUES ('b')"))
+
+        self.writer._on_commit = look
+
+        def accept(tx: Tx) -> None:
+            add("a")(tx)
+            tx.after("wake", "bob")
+
+        self.write(accept)
+        self.assertEqual((seen, self.rows()), ([["a"]], {"a"}))
+        self.write(add("c"))
+        self.assertEqual(self.rows(), {"a", "c"})
+
+    def test_only_an_after_effect_looks(self) -> None:
+        with self.assertRaises(RuntimeError):
+            self.writer.look(lambda tx: tx.one("SELECT 1"))
+
     def test_close_waits_for_what_is_queued(self) -> None:
         closed: list[bool] = []
         closer = threading.Thread(target=lambda: closed.append(self.writer.close(PATIENCE_S)))

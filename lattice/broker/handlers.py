@@ -99,11 +99,8 @@ _GAUGES = (
 
 def dashboard_data(tx: Tx, call: Call) -> dict[str, Any]:
     workspace = call.values["workspace"]
-    everywhere = workspace is None and (call.values["everywhere"] or call.caller.sees_all)
-    if not call.caller.sees_all:
-        everywhere, workspace = False, call.caller.workspace
     shown = dashboard.data(
-        tx, now=call.broker.clock.now(), workspace=workspace or "", everywhere=everywhere, last_seen=call.broker.presence.walls()
+        tx, now=call.broker.clock.now(), workspace=workspace or "", everywhere=workspace is None, last_seen=call.broker.presence.walls()
     )
     return {**shown, "server": call.broker.about()}
 

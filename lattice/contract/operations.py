@@ -53,6 +53,7 @@ PEERS = ("worker", "architect", "system")
 LEADS = ("architect", "system")
 PERSON = ("system",)
 WATCHERS = ("worker", "architect", "system", "viewer")
+THE_PAGE = ("system", "viewer")  # everybody's mail is on it
 TICKET = ("ticket",)  # no token yet: an enrolment ticket opens it
 ANYONE = ("anyone",)
 
@@ -152,7 +153,7 @@ OPERATIONS = (
     _op("ready", "GET /ready", "read", ANYONE, "Is it serving writes too.", (), HTTP),
     _op("metrics", "GET /metrics", "read", WATCHERS, "Counters as Prometheus text.", (), HTTP),
     _op("page", "GET /dashboard", "read", ANYONE, "The empty page; it holds no data.", (), HTTP),
-    _op("dashboard_data", "GET /dashboard/data", "read", WATCHERS, "What the page shows.",
+    _op("dashboard_data", "GET /dashboard/data", "read", THE_PAGE, "What the page shows.",
         (_EVERYWHERE_HTTP._replace(default=True), Param("workspace", "text", max_chars=300)), HTTP),
     _op("sign_in", "POST /sign-in", "act", TICKET, "Exchange a one-time code or a ticket of the person for tokens.",
         (Param("code", "text", "a one-time code, where no Authorization header carries the ticket", max_chars=2000),), HTTP),

@@ -154,6 +154,7 @@ class TheMatrix(BrokerCase):
         for_workers = {operation.name for operation in ON_HTTP if "worker" in operation.roles or operation.roles == ANYONE}
         self.assertEqual(
             {
+                "dashboard_data",
                 "sign_in",
                 "shutdown",
                 "register",

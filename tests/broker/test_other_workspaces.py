@@ -38,7 +38,6 @@ class TwoWorkspaces(BrokerCase):
                 *LISTS,
                 "/state",
                 "/events?follow=0&limit=1000",
-                "/dashboard/data",
                 "/inbox/peek",
                 "/conversation/" + who,
                 "/messages-for/" + who,

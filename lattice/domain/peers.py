@@ -100,7 +100,7 @@ def settle_id(tx: Tx, wanted: Enrolment, beating: frozenset[str]) -> str:
                 return candidate
             continue
         same_process = bool(wanted.process) and hmac.compare_digest(wanted.process.encode(), row["process"].encode())
-        owner = number == 1 and (wanted.owns_token or (bool(wanted.resume) and _hash(wanted.resume) == row["resume_hash"]))
+        owner = number == 1 and (wanted.owns_token or _owns(wanted.resume, row))
         if same_process or (owner and (not wanted.process or candidate not in beating)):
             return candidate
         if not wanted.fallback:
@@ -122,7 +122,7 @@ def register(tx: Tx, wanted: Enrolment, peer_id: str, new_resume: str) -> dict[s
     role, seat = _seat_or_worker(tx, wanted, peer_id)
     same_life = known and old is not None and bool(wanted.process) and old["process"] == wanted.process and old["status"] == "active"
     epoch = 1 if old is None else old["epoch"] + (0 if same_life else 1)
-    keeps_secret = known and bool(wanted.resume) and old is not None and _hash(wanted.resume) == old["resume_hash"]
+    keeps_secret = known and old is not None and _owns(wanted.resume, old)
     resume = wanted.resume if keeps_secret else new_resume
     values = (
         role, wanted.summary or (old["summary"] if known and old else ""), wanted.workspace, wanted.working_dir,
@@ -561,6 +561,11 @@ def _warn_of_conflicts(tx: Tx, caller: Caller, files: set[str], before: set[str]
         both = sorted((files - before) & set(json.loads(row["git_dirty_files"])))
         if both:
             events.note(tx, caller, "conflict_warning", sorted((caller.id, row["id"])), files=both[:50])
+
+
+def _owns(shown: str, row: Any) -> bool:
+    """Is what was shown the resume secret of this peer?"""
+    return bool(shown) and hmac.compare_digest(_hash(shown).encode(), row["resume_hash"].encode())
 
 
 def _hash(secret: str) -> str:

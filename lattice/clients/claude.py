@@ -125,9 +125,9 @@ class ClaudeCode(Adapter):
         argv = [program, *(["-p"] if headless else []), said]
         if self.find().entry is None:
             argv += ["--mcp-config", json.dumps({"mcpServers": {NAME: as_json(entry)}})]
-        if headless:
-            argv += ["--allowedTools", f"mcp__{NAME}"]  # nobody is there to be asked; it is all that we allow by ourselves
-        return argv
+        # The person has allowed the session, and it begins with our tools: in a window nobody may look for long, and without
+        # one nobody can be asked. It is all that we allow by ourselves.
+        return [*argv, "--allowedTools", f"mcp__{NAME}"]
 
     def _edit(self, project: str) -> FileEdit:
         if project:

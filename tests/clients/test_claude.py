@@ -173,7 +173,8 @@ class ByFile(WithHome):
 
     def test_a_session_gets_its_prompt_as_one_argument(self) -> None:
         self.adapter().install(ENTRY)
-        self.assertEqual(self.adapter().session("/b/claude", "do $(x)\n`y`", headless=False, entry=ENTRY), ["/b/claude", "do $(x)\n`y`"])
+        argv = self.adapter().session("/b/claude", "do $(x)\n`y`", headless=False, entry=ENTRY)
+        self.assertEqual(["/b/claude", "do $(x)\n`y`", "--allowedTools", "mcp__c2-lattice"], argv)
         argv = self.adapter().session("/b/claude", "--dangerous", headless=True, entry=ENTRY)
         self.assertEqual(argv, ["/b/claude", "-p", " --dangerous", "--allowedTools", "mcp__c2-lattice"])
 

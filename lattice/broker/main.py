@@ -33,10 +33,14 @@ OK, UNAVAILABLE, TAKEN, IO_FAILED, NO_PERMISSION, BAD_CONFIG = 0, 69, 73, 74, 77
 
 def main(argv: list[str] | None = None) -> int:
     """`broker.py [--port N] [--db FILE]`."""
+    words = sys.argv[1:] if argv is None else argv
+    if {"--help", "-h"} & set(words):
+        print(f"{USAGE}\n\nlaunch.py starts it, and opens the page; so does the first session that needs it.")
+        return OK
     os.umask(0o077)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        config = _settings(sys.argv[1:] if argv is None else argv)
+        config = _settings(words)
         settings.make_home(config.home)
         secret = tokens.load_secret(config.home, config.secret)
     except (settings.BadSetting, tokens.SecretError) as problem:
@@ -112,6 +116,9 @@ def _serve(config: settings.Settings, secret: bytes) -> int:
     return outcome[0]
 
 
+USAGE = "usage: broker.py [--port N] [--db FILE]"
+
+
 def _settings(argv: list[str]) -> settings.Settings:
     environ = dict(os.environ)
     named = {"--port": "C2_LATTICE_PORT", "--db": "C2_LATTICE_DB"}
@@ -119,7 +126,7 @@ def _settings(argv: list[str]) -> settings.Settings:
     while rest:
         option, _, value = rest.pop(0).partition("=")
         if option not in named:
-            raise settings.BadSetting(f"broker.py: unknown option {option}; usage: broker.py [--port N] [--db FILE]")
+            raise settings.BadSetting(f"broker.py: unknown option {option}; {USAGE}")
         if not value and not rest:
             raise settings.BadSetting(f"broker.py: {option} needs a value")
         environ[named[option]] = value or rest.pop(0)

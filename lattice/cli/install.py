@@ -146,6 +146,7 @@ def _install(home: str, environ: Mapping[str, str], project: str, asked: argpars
 
 
 def _uninstall(home: str, environ: Mapping[str, str], project: str, dry_run: bool) -> int:
+    """What was put in is taken out; the data is the person's, and where it is is said."""
     steps: list[Callable[[], list[str]]] = [lambda: _unregister(environ, home, project, dry_run)]
     if not project:
         steps.append(lambda: drop_hooks(environ, home, dry_run=dry_run))
@@ -163,8 +164,10 @@ def _uninstall(home: str, environ: Mapping[str, str], project: str, dry_run: boo
             os.rmdir(folder)
         except OSError:
             continue  # something is in it: secret, tickets, backups of data are not the installation's to remove
-    if os.path.isdir(home):
-        print(f"your data stays in {home}; a broker that runs goes on until: {own_script('launch.py', '--stop')}")
+    database = settings.read(environ).db
+    kept = [path for path in (home, database) if os.path.lexists(path)]
+    if kept:
+        print(f"your data stays in {' and '.join(kept)}; a broker that runs goes on until: {own_script('launch.py', '--stop')}")
     return 0
 
 

@@ -25,6 +25,14 @@ class NotStarting(unittest.TestCase):
         self.assertEqual(done.returncode, 77)
         self.assertIn(f"c2-lattice broker: {os.path.join(self.home, 'none')} is no folder; make it", done.stderr.splitlines()[-1])
 
+    def test_it_says_how_it_is_called(self) -> None:
+        for word, status in (("--help", 0), ("-h", 0), ("--bogus", 78)):
+            line = [*PYTHON, os.path.join(TOP, "broker.py"), word]
+            done = subprocess.run(line, env=environment(self.home), capture_output=True, text=True, timeout=30, check=False)
+            self.assertEqual(status, done.returncode, done.stderr)
+            self.assertIn("usage: broker.py [--port N] [--db FILE]", done.stdout if status == 0 else done.stderr)
+        self.assertEqual([], os.listdir(self.home))
+
     @unittest.skipIf(os.name == "nt", "a limit on what a process may write, of POSIX shells")
     def test_a_database_that_cannot_be_written_down(self) -> None:
         database = os.path.join(self.home, "x.db")

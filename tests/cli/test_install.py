@@ -99,7 +99,11 @@ class Installing(House):
         self.run_script("install.py")
         with open(os.path.join(self.home, "secret"), "w", encoding="utf-8") as file:
             file.write("x" * 64)
-        self.assertIn(self.home, self.run_script("install.py", "--uninstall").stdout)
+        database = os.path.join(self.folder, ".c2-lattice.db")
+        with open(database, "w", encoding="utf-8"):
+            pass
+        said = self.run_script("install.py", "--uninstall").stdout
+        self.assertIn(f"your data stays in {self.home} and {database};", said)
         self.assertTrue(os.path.exists(os.path.join(self.home, "secret")))
 
     def test_a_wrong_setting_and_a_wrong_line_are_status_two(self) -> None:

@@ -92,6 +92,22 @@ class OneIdOneLivingProcess(unittest.TestCase):
         self.assertIn("arch-one", result["content"][0]["text"], "it says who holds the seat")
         self.assertEqual([peer["id"] for peer in two.call("list_peers")["peers"]], [], "another repository is another workspace")
 
+    @unittest.skipIf(os.name == "nt", "pseudo terminals are POSIX")
+    def test_a_person_who_starts_it_in_a_terminal_is_told_what_it_is(self) -> None:
+        ours, theirs = os.openpty()
+        try:
+            server = subprocess.Popen(
+                [*PYTHON, os.path.join(TOP, "mcp_server.py")], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env=self.broker.environ, cwd=self.home,
+            )  # fmt: skip
+            os.write(ours, b"\x04")  # Ctrl-D
+            out, said = server.communicate(timeout=20)
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        self.assertEqual((0, b""), (server.returncode, out))
+        self.assertIn(b"install.py registers it there", said)
+
     def test_sigterm_and_a_vanished_client_end_the_server(self) -> None:
         session = self.session(PEER_ID="t")
         session.call("list_peers")

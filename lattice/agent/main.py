@@ -165,7 +165,8 @@ class Server:
 
 def main() -> int:
     if os.isatty(0):  # a person, not a client
-        sys.stderr.write("c2-lattice: this speaks to a coding client, over its pipes: install.py registers it there. Ctrl-D or Ctrl-C ends it.\n")
+        said = "this speaks to a coding client, over its pipes: install.py registers it there. Ctrl-D or Ctrl-C ends it."
+        sys.stderr.write(f"c2-lattice: {said}\n")
     try:
         server = Server(dict(os.environ))
     except settings_of.BadSetting as error:

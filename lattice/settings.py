@@ -35,6 +35,8 @@ SETTINGS = (
     Setting("secret", "C2_LATTICE_SECRET", "text", "", "the secret itself, instead of the file in the state directory"),
     Setting("workspace", "C2_LATTICE_WORKSPACE", "text", "", "names the workspace; unset: found from the repository"),
     Setting("rate", "C2_LATTICE_RATE", "count", 10, "messages a minute for each peer"),
+    Setting("keep_days", "C2_LATTICE_KEEP_DAYS", "count", 30, "days that what is over is kept: read mail, ended tasks and runs, the log"),
+    Setting("keep_mb", "C2_LATTICE_KEEP_MB", "count", 1024, "megabytes of the database above which it is kept for shorter, but for a day"),
     Setting("allow_host", "C2_LATTICE_ALLOW_HOST", "text", "", "one more Host header to accept, such as 127.0.0.1:8000"),
     Setting("toolsets", "C2_LATTICE_TOOLSETS", "text", "core", "the MCP server's tools, by comma: core (22), lead, extra, all"),
     Setting("spawn", "C2_LATTICE_SPAWN", "text", "ask", "ask: the person approves each spawned session; allow: no question"),
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
         secret: str
         workspace: str
         rate: int
+        keep_days: int
+        keep_mb: int
         allow_host: str
         toolsets: str
         spawn: str

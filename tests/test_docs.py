@@ -59,7 +59,7 @@ def rows(markdown: str) -> list[list[str]]:
 
 def domain_on_the_map() -> tuple[list[str], list[str]]:
     """The modules of `domain/` as CONTRIBUTING.md names them: the nouns in their order, and those beside them."""
-    drawn = re.search(r"domain/ +the nouns: ([a-z\s]+); beside them: ([^\n]+)\n", text("CONTRIBUTING.md"))
+    drawn = re.search(r"domain/ +the nouns: ([a-z\s]+);\s+beside them: ([^\n]+)\n", text("CONTRIBUTING.md"))
     assert drawn is not None
     return drawn[1].split(), re.findall(r"(\w+) \(", drawn[2])
 

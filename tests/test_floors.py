@@ -19,7 +19,7 @@ FLOOR = {
 }  # fmt: skip
 NOUNS = (
     "events", "runs", "peers", "chains", "strains", "escalations", "messages", "rooms", "tasks", "locks", "memory", "conversations",
-    "departures", "adoptions", "capsules", "redactions",
+    "departures", "adoptions", "capsules", "redactions", "forgetting",
 )  # fmt: skip
 BESIDE_A_SESSION = ("agent", "hooks", "relay")
 CLOSED_TO_A_SESSION = ("store", "domain", "broker", "cli")

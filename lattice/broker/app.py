@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 from lattice import VERSION, WIRE, names, settings
-from lattice.broker import handlers, hooking, spawning
+from lattice.broker import handlers, hooking, retention, spawning
 from lattice.broker.age import Age
 from lattice.broker.call import Call, rejected
 from lattice.broker.flags import Flags
@@ -165,6 +165,8 @@ class Broker:
                 reason, message = _reason(refusal), refusal.message
                 self.write(lambda tx: peers.count_rejection(tx, caller, reason, message, recent), "rejected")
             raise
+        except NotFound as refusal:
+            raise retention.explained(call, refusal) from None
 
     def write(self, fn: Callable[[Tx], Any], op: str) -> Any:
         """A write of the broker's own making, or the last step of a call."""

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lattice.broker import backups, hooking, spawning
-from lattice.domain import conversations, departures, escalations, events, idempotency, locks
+from lattice.broker.retention import Retention
+from lattice.domain import departures, escalations, events, idempotency, locks
 from lattice.domain.caller import BROKER
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Sweep:
         self._last = broker.clock.monotonic()  # when the tick began by which the jobs judge
         self._kept_house = self._last
         self._stopped = threading.Event()
+        self.retention = Retention(broker)
         self._backing_up = threading.Lock()  # held while a backup is made
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self.jobs: list[Callable[[], None]] = [
@@ -50,14 +52,13 @@ class Sweep:
             self.unanswered_spawns,
             self.missing_sessions,
             self.unanswered_permissions,
+            self.old_things,
         ]
         self.chores: list[Callable[[], None]] = [
             self.old_losses,
             self.unnamed_peers,
             self.old_keys,
-            self.old_turns,
             self.snapshot,
-            self.old_events,
             self.backup,
         ]
 
@@ -166,6 +167,9 @@ class Sweep:
         if overdue:
             broker.write(lambda tx: hooking.withdraw_overdue(tx, overdue), "withdraw")
 
+    def old_things(self) -> None:
+        self.retention.step()
+
     # -- chores, once a minute ----------------------------------------------------------------------------
 
     def old_losses(self) -> None:
@@ -176,12 +180,6 @@ class Sweep:
 
     def old_keys(self) -> None:
         self._forget(lambda tx, age: idempotency.forget_old(tx, age.before(idempotency.KEEP_S)))
-
-    def old_turns(self) -> None:
-        self._forget(lambda tx, age: conversations.forget_old(tx, BROKER, age.before(conversations.KEEP_S)))
-
-    def old_events(self) -> None:
-        self._forget(lambda tx, age: events.forget_old(tx, age.before(events.KEEP_S)))
 
     def _forget(self, old: Callable[[Tx, Age], object]) -> None:
         self._broker.write(lambda tx: old(tx, self._broker.age), "forget")

@@ -101,6 +101,13 @@ def withdraw(tx: Tx, escalation_id: int, why: str) -> None:
     tx.after("escalation", str(escalation_id))
 
 
+def forget(tx: Tx, caller: Caller, ids: list[int]) -> None:
+    """Delete these; see `forgetting`."""
+    for escalation_id in ids:
+        tx.run("DELETE FROM escalations WHERE id = ?", (escalation_id,))
+    events.record(tx, caller, "escalation", ids)
+
+
 def of_message(tx: Tx, message_id: int) -> int | None:
     """The escalation that a message carried, open or resolved, if any."""
     row = tx.one("SELECT id FROM escalations WHERE message_id = ? ORDER BY id DESC LIMIT 1", (message_id,))

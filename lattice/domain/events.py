@@ -22,7 +22,6 @@ from lattice.domain.caller import Caller
 from lattice.store.database import Tx
 
 SNAPSHOT_EVERY = 10_000
-KEEP_S = 30 * 86400.0
 GENESIS = "0" * 64
 REDACTED = '{"redacted":true}'
 
@@ -273,12 +272,16 @@ def snapshot_if_due(tx: Tx, caller: Caller, every: int = SNAPSHOT_EVERY) -> bool
     return True
 
 
-def forget_old(tx: Tx, before: float) -> int:
-    """Delete events older than `before`, but only ones before the newest snapshot that is itself older. Answers how many."""
+def forget_old(tx: Tx, before: float, limit: int = 1000) -> int:
+    """Delete events older than `before`, the oldest first, but only ones before the newest snapshot that is itself older.
+
+    At most `limit` of them; answers how many.
+    """
     keep = tx.one("SELECT MAX(seq) AS seq FROM events WHERE kind = 'snapshot' AND data <> ? AND at < ?", (REDACTED, before))
-    if keep is None or keep["seq"] is None:
+    oldest = tx.one("SELECT MIN(seq) AS seq FROM events")
+    if keep is None or keep["seq"] is None or oldest is None:
         return 0
-    return tx.run("DELETE FROM events WHERE seq < ?", (keep["seq"],))
+    return tx.run("DELETE FROM events WHERE seq < ?", (min(keep["seq"], oldest["seq"] + limit),))
 
 
 def _whole(fold_: Fold, data: dict[str, Any]) -> dict[str, Any]:

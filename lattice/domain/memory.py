@@ -16,6 +16,7 @@ from lattice.store.database import Tx
 
 TEXTS = Texts("memory", ("workspace", "key"), ("value",))
 OLDER_TEXTS = Texts("memory_history", ("workspace", "key", "version"), ("value",))
+KEPT_VERSIONS = 10  # older ones of a key, however old
 _SHOWN = "key, value, peer_id, updated_at, type, version, confidence"
 
 
@@ -93,3 +94,10 @@ def where(tx: Tx, key: str, workspace: str | None) -> list[str]:
         "SELECT workspace FROM memory WHERE key = ? AND (? IS NULL OR workspace = ?) ORDER BY workspace", (key, workspace, workspace)
     )
     return [row["workspace"] for row in rows]
+
+
+def forget_older(tx: Tx, caller: Caller, keys: list[tuple[str, str, int]]) -> None:
+    """Delete these older values; see `forgetting`. The log holds the newest of each key only, and so is told how many."""
+    for key in keys:
+        tx.run("DELETE FROM memory_history WHERE workspace = ? AND key = ? AND version = ?", key)
+    events.note(tx, caller, "forgot", [], older_values=len(keys))

@@ -437,6 +437,20 @@ def seat_filled(tx: Tx, caller: Caller, workspace: str, peer_id: str) -> int:
     return len(waiting) + len(left_open)
 
 
+def forget(tx: Tx, caller: Caller, ids: list[int]) -> None:
+    """Delete these messages with their deliveries and receipts; see `forgetting`."""
+    strains.forget(tx, caller, ids)
+    pairs: list[tuple[str | int, ...]] = []
+    for message_id in ids:
+        rows = tx.all("SELECT recipient FROM deliveries WHERE message_id = ? ORDER BY recipient", (message_id,))
+        pairs += [(row["recipient"], message_id) for row in rows]
+        tx.run("DELETE FROM receipts WHERE message_id = ?", (message_id,))
+        tx.run("DELETE FROM deliveries WHERE message_id = ?", (message_id,))
+        tx.run("DELETE FROM messages WHERE id = ?", (message_id,))
+    events.record(tx, caller, "delivery", pairs)
+    events.record(tx, caller, "message", ids)
+
+
 # -- looking ---------------------------------------------------------------------------------------------
 
 

@@ -361,6 +361,13 @@ def end_tokens(tx: Tx, caller: Caller, peer_id: str) -> None:
     tx.after("peer", peer_id)
 
 
+def forget(tx: Tx, caller: Caller, ids: list[str]) -> None:
+    """Delete what is kept of ids that are gone; see `forgetting`."""
+    for peer_id in ids:
+        tx.run("DELETE FROM peers WHERE id = ? AND status = 'gone'", (peer_id,))
+    events.record(tx, caller, "peer", ids)
+
+
 # -- what leads do to others ---------------------------------------------------------------------------
 
 

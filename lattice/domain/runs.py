@@ -18,6 +18,7 @@ from lattice.names import check_id
 from lattice.store.database import Tx
 
 TEXTS = Texts("runs", ("id",), ("name", "goal", "success_criteria"))
+SHOWN_MESSAGES = 20  # the newest of a run, in its summary
 _SHOWN = "id, name, goal, success_criteria, status, created_by, created_at, updated_at, workspace"
 
 
@@ -87,8 +88,8 @@ def summary(tx: Tx, run_id: str) -> dict[str, Any]:
     )
     messages = tx.all(
         "SELECT id, sender_id, address AS recipient_id, category, content, created_at FROM messages"
-        " WHERE run_id = ? ORDER BY id DESC LIMIT 20",
-        (run_id,),
+        " WHERE run_id = ? ORDER BY id DESC LIMIT ?",
+        (run_id, SHOWN_MESSAGES),
     )
     escalations = tx.all(
         "SELECT id, kind, raised_by, task_id, text, created_at FROM escalations WHERE state = 'open' AND (run_id = ?"
@@ -119,6 +120,19 @@ def resume(tx: Tx, caller: Caller, *, run_id: str, **_: object) -> dict[str, Any
 
 def export(tx: Tx, run_id: str) -> dict[str, Any]:
     return {**summary(tx, run_id), "events": events.of_run(tx, run_id)}
+
+
+def forget(tx: Tx, caller: Caller, ids: list[str]) -> None:
+    """Delete these runs; see `forgetting`."""
+    for run_id in ids:
+        tx.run("DELETE FROM runs WHERE id = ?", (run_id,))
+        events.record(tx, caller, "run", [run_id], run_id=run_id)
+
+
+def was_forgotten(tx: Tx, run_id: str) -> bool:
+    """Is the last that the log says of this run that it is gone?"""
+    row = tx.one("SELECT data FROM events WHERE run_id = ? AND kind = 'run' ORDER BY seq DESC LIMIT 1", (run_id,))
+    return row is not None and row["data"] == "null" and _find(tx, run_id) is None
 
 
 def _in_words(run: dict[str, Any], counts: dict[str, int], tasks: list[dict[str, Any]], open_escalations: int) -> str:

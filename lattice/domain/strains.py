@@ -98,6 +98,13 @@ def decide(tx: Tx, caller: Caller, strain: int, *, allow: bool) -> None:
     events.record(tx, caller, "strain", [strain])
 
 
+def forget(tx: Tx, caller: Caller, ids: list[int]) -> None:
+    """What was decided of texts whose first message is forgotten; no copy of them is left."""
+    gone = [strain for strain in ids if tx.run("DELETE FROM strains WHERE id = ?", (strain,))]
+    if gone:
+        events.record(tx, caller, "strain", gone)
+
+
 def is_held(tx: Tx, strain: int | None) -> bool:
     return strain is not None and tx.one("SELECT 1 FROM strains WHERE id = ? AND state = 'held'", (strain,)) is not None
 

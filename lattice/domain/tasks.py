@@ -235,6 +235,19 @@ def let_go(tx: Tx, caller: Caller, peer_id: str, reason: str) -> list[int]:
     return held
 
 
+def forget(tx: Tx, caller: Caller, ids: list[int]) -> None:
+    """Delete these tasks, and what they needed and were needed for; see `forgetting`."""
+    pairs: dict[tuple[str | int, ...], None] = {}
+    for task_id in ids:
+        rows = tx.all("SELECT task_id, needs_id FROM dependencies WHERE task_id = ? OR needs_id = ?", (task_id, task_id))
+        pairs.update(dict.fromkeys((row["task_id"], row["needs_id"]) for row in rows))
+        tx.run("DELETE FROM dependencies WHERE task_id = ? OR needs_id = ?", (task_id, task_id))
+        tx.run("DELETE FROM tasks WHERE id = ?", (task_id,))
+    if pairs:
+        events.record(tx, caller, "dependency", pairs)
+    events.record(tx, caller, "task", ids)
+
+
 # -- looking -----------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,9 @@ _READS = frozenset(
     (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_TRANSACTION)
 )
 _WRITES = _READS | {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE, sqlite3.SQLITE_SAVEPOINT}
-_ASKED = frozenset(("user_version", "application_id", "journal_mode", "synchronous", "foreign_keys"))
+_ASKED = frozenset(
+    ("user_version", "application_id", "journal_mode", "synchronous", "foreign_keys", "page_size", "page_count", "freelist_count")
+)
 _LOADS_CODE = frozenset(("load_extension", "fts3_tokenizer"))
 
 

@@ -132,6 +132,15 @@ class Database:
         writer = self._writer
         return {"sqlite_version": sqlite3.sqlite_version, "writable": writer.writable, "last_error": writer.last_error}
 
+    def used_bytes(self) -> int:
+        """What rows and indexes take in the file; pages that are free are used again, and not counted."""
+
+        def ask(tx: Tx) -> int:
+            size, pages, free = (tx.all(f"PRAGMA {name}")[0][0] for name in ("page_size", "page_count", "freelist_count"))
+            return int(size * (pages - free))
+
+        return self.read(ask)
+
     def back_up(self, target: str) -> str:
         """Copy the database, as it is now, to the new file `target`, while it is in use. See `store/backup.py`."""
         return backup.back_up(self.path, target)

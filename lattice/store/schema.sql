@@ -103,7 +103,7 @@ CREATE TABLE messages (
     content    TEXT NOT NULL,
     workspace  TEXT NOT NULL DEFAULT '',
     run_id     TEXT,
-    reply_to   INTEGER REFERENCES messages (id),
+    reply_to   INTEGER,                       -- which may be forgotten by now
     hops       INTEGER NOT NULL DEFAULT 0,    -- messages before it in its causal chain
     created_at REAL NOT NULL,
     parent     INTEGER,                       -- what caused it: what it answers, else what its sender was offered last
@@ -115,6 +115,7 @@ CREATE INDEX messages_by_sender ON messages (sender_id, id);
 CREATE INDEX messages_by_gist ON messages (sender_id, gist, id) WHERE gist <> '';
 CREATE INDEX messages_by_strain ON messages (strain, id) WHERE strain IS NOT NULL;
 CREATE INDEX messages_by_run ON messages (run_id, id) WHERE run_id IS NOT NULL;
+CREATE INDEX messages_by_answered ON messages (reply_to) WHERE reply_to IS NOT NULL;
 
 -- One row per recipient: how far the message came. queued -> (held ->) offered -> read -> acted, or dead.
 CREATE TABLE deliveries (

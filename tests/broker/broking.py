@@ -80,6 +80,10 @@ class House:
         self.broker.later = self.later.append
         self.broker.wake_key = self.woken.append
         self.sweep = Sweep(self.broker)
+        self.renew_tokens()
+
+    def renew_tokens(self) -> None:
+        """The person's and the page's, which last a day."""
         now = self.clock.now()
         self.tokens[PERSON] = tokens.mint_token(SECRET, subject=PERSON, kind="system", epoch=1, now=now)
         self.tokens["viewer"] = tokens.mint_token(SECRET, subject="viewer", kind="viewer", epoch=1, now=now)

@@ -38,8 +38,12 @@ _REMEMBERED = 5000
 class Offers:
     """The offers of this process. `ask(operation, values)` reaches the broker; `now` is monotonic, in seconds."""
 
-    def __init__(self, ask: Ask, process: str, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ask: Ask, process: str, now: Callable[[], float] = time.monotonic,
+        on_failure: Callable[[str, BaseException], None] = lambda what, error: None,
+    ) -> None:  # fmt: skip
         self._ask = ask
+        self._on_failure = on_failure
         self._process = process
         self._now = now
         self._lock = threading.Condition()  # guards all below
@@ -159,6 +163,9 @@ class Offers:
         except Refusal as refusal:
             # What it refuses for good (enrolled anew, killed) comes back by the broker's own rule.
             return receipts if refusal.retryable else []
+        except Exception as error:  # the thread's door: were it to end, nothing would be proven any more
+            self._on_failure(f"{operation} failed", error)
+            return receipts
         return []
 
 

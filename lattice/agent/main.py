@@ -61,7 +61,7 @@ class Server:
             wake = Wake(self.environ, is_wanted=self.settings.wake != "off", on_failure=self.failed)
             self.link = Link(self.settings, self.identity, working_dir=self.folder, client_name=self._client_name, reached_by=wake.ways)
             self.beat = Beat(self.link, wake, on_failure=self.failed, git=self._git, counts=self._counts)
-            self.offers = Offers(self.link.ask, self.link.process)
+            self.offers = Offers(self.link.ask, self.link.process, on_failure=self.failed)
             self.toolbox = Toolbox(
                 self.settings, self.link, self.beat, self.offers, environ=self.environ, on_failure=self.failed, on_use=self.used
             )

@@ -84,6 +84,17 @@ class TheProof(unittest.TestCase):
         self.prove_after(1)
         self.assertEqual(self.said("ack"), ["r1"])
 
+    def test_a_fault_while_a_proof_is_said_is_logged_and_it_is_said_again(self) -> None:
+        self.addCleanup(setattr, mail, "RETRY_S", mail.RETRY_S)
+        mail.RETRY_S = 0.01
+        faults: list[str] = []
+        self.offers = Offers(self.ask, "life", lambda: self.now, on_failure=lambda what, error: faults.append(f"{what}: {error}"))
+        self.trouble = [OSError("no descriptor is left")]
+        self.offers.flushed(self.shown(letter(1)))
+        self.prove_after(1)
+        self.assertEqual(self.said("ack"), ["r1"])
+        self.assertEqual(faults, ["ack failed: no descriptor is left"])
+
     def test_a_proof_that_the_broker_refuses_is_let_go(self) -> None:
         self.trouble = [Conflict("not yours any more")]
         self.offers.flushed(self.shown(letter(1)))

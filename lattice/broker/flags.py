@@ -32,6 +32,7 @@ class Flags:
         self._up: dict[str, str] = {}  # file name -> what it says
         self._why: dict[str, dict[str, str]] = {}  # file name -> peer -> why
         self._of_peer: dict[str, str] = {}
+        self._stopped = False
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         others = {card["port"] for card in settings.running_brokers(home) if card["port"] != port and _runs(card.get("pid"))}
         for name in os.listdir(self._folder):
@@ -65,8 +66,9 @@ class Flags:
                 self._say(name + (".cause" if cause else ""), peer_id, why)
 
     def lower_all(self) -> None:
-        """The broker stops: no hook has anything to ask."""
+        """The broker stops: no hook has anything to ask, whatever is still written."""
         with self._lock:
+            self._stopped = True
             self._why.clear()
             for name in list(self._up):
                 self._lower(name)
@@ -87,7 +89,7 @@ class Flags:
         self._raise(name, f"{next(iter(reasons))}: {' '.join(said)}\nport {self._port}\n")
 
     def _raise(self, name: str, text: str) -> None:
-        if self._up.get(name) == text:
+        if self._stopped or self._up.get(name) == text:
             return
         try:
             path = os.path.join(self._folder, name)

@@ -47,6 +47,13 @@ class FlagCase(BrokerCase):
 
 
 class UpAndDown(FlagCase):
+    def test_none_goes_up_once_the_broker_stops(self) -> None:
+        flags = self.house.broker.flags
+        self.lock("ann", "/r/a")
+        flags.lower_all()
+        self.lock("bob", "/r/b")  # one that was under way
+        self.assertEqual([], self.all_up())
+
     def test_it_is_up_for_others_while_somebody_holds_a_lock(self) -> None:
         self.assertEqual([], self.all_up())
         self.lock("ann", "/r/a")

@@ -36,7 +36,8 @@ BEAT_MS = 3000
 TAKE_UP_S = 5.0  # a beat is missed when it is a second late
 LAPSES = 4  # tickets that were too old when they came, one after the other: that is not the clock that was set
 _LOOK_AGAIN = ("unreachable", "stopping", "unavailable")
-_WAIT = (*_LOOK_AGAIN, "too_many_connections", "readers_busy", "database_busy", "interrupted")  # nothing was done: soon it may be
+# Nothing was done: soon it may be.
+_WAIT = (*_LOOK_AGAIN, "too_many_connections", "readers_busy", "database_busy", "interrupted", "hung_up")
 _UNKNOWN = ("unknown_outcome", "unknown_result")
 _ENROL_AGAIN = ("not_registered", "token_expired", "bad_token", "token_revoked", "unauthorized")
 

@@ -30,6 +30,7 @@ class Lot:
         self._waking = threading.Lock()
         self._waiting: dict[str, set[Place]] = {}
         self._last: dict[str, int] = {}
+        self._forgotten = 0  # the newest wake of a key that is not in _last any more has at most this number
         self._stopping = False
         self.number = 0  # of the newest wake; a request reads it before it looks
 
@@ -49,7 +50,7 @@ class Lot:
         with self._waking:
             if self._stopping:
                 return "stopping"
-            if self._last.get(key, 0) > since:
+            if self._last.get(key, self._forgotten) > since:
                 return "woken"
             self._waiting.setdefault(key, set()).add(place)
         try:
@@ -79,8 +80,9 @@ class Lot:
             return len(self._waiting.get(key, ()))
 
     def _forget_half(self) -> None:
-        newest = sorted(self._last.values())[len(self._last) // 2]
-        self._last = {key: number for key, number in self._last.items() if number >= newest}
+        middle = sorted(self._last.values())[len(self._last) // 2]
+        self._forgotten = middle - 1
+        self._last = {key: number for key, number in self._last.items() if number >= middle}
 
 
 class Place:

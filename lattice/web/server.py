@@ -223,7 +223,8 @@ class Server:
 
     def has_left(self, request: Request) -> bool:
         """Did the client hang up without its answer? Asked while the request is under way; what it sent behind it hides that."""
-        return not request.link.rest and has_hung_up(request.link.socket)
+        link = request.link
+        return not link.rest and not link.overdue and has_hung_up(link.socket)  # overdue: it was us who closed it for reading
 
     def connections(self) -> int:
         """How many are open now."""

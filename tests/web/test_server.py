@@ -10,8 +10,10 @@ from unittest import mock
 
 from lattice.errors import Unauthorized
 from lattice.web import server as module
+from lattice.web.parking import Lot, Place
 from lattice.web.server import Answer, Deadlines, Parked, Request, Stream
 from lattice.web.stream import event
+from tests.running import until
 from tests.web.serving import SHORT, ServerCase, read_reply, split_replies
 
 PATIENT_S = 20.0  # bound of a wait that ends by an event, not by time
@@ -275,6 +277,25 @@ class Waiting(ServerCase):
             self.assertTrue(told.wait(PATIENT_S))
             self.assertEqual(seen, [False, True])
 
+    def test_a_connection_that_we_closed_for_reading_was_not_hung_up_by_its_client(self) -> None:
+        seen: list[bool] = []
+        overdue = threading.Event()
+
+        def answer(request: Request) -> Answer:
+            self.assertTrue(overdue.wait(PATIENT_S))
+            seen.append(self.server.has_left(request))
+            return Answer(200, {})
+
+        self.start(answer)
+        connection = self.connect()
+        connection.sendall(self.request())
+        until(lambda: self.seen, "it is under way")
+        link = self.seen[0].link
+        link.deadline = 0.0  # its time to rest ran out just as the request came
+        until(lambda: link.overdue, "the watchdog has seen it")
+        overdue.set()
+        self.assertEqual((read_reply(connection).status, seen), (200, [False]))
+
     def test_a_request_sent_behind_one_that_is_under_way_is_no_hanging_up(self) -> None:
         seen: list[bool] = []
         more = threading.Event()
@@ -335,6 +356,18 @@ class Waiting(ServerCase):
             self.server.wake(f"peer-{number}")
         self.assertLessEqual(len(self.server.lot._last), 10_001)
         self.assertEqual(self.server.lot._waiting, {})
+
+    def test_a_wake_that_was_forgotten_among_many_is_not_lost_to_who_looked_before_it(self) -> None:
+        lot = Lot()
+        since = lot.number
+        for number in range(25_000):
+            lot.wake(f"peer-{number}")
+        ours, theirs = socket.socketpair()
+        place = Place(ours)
+        for close in (place, ours, theirs):
+            self.addCleanup(close.close)
+        self.assertEqual(lot.wait(place, "peer-0", since, 0.0), "woken")
+        self.assertEqual(lot.wait(place, "peer-0", lot.number, 0.0), "late")
 
 
 class Streaming(ServerCase):

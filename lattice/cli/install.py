@@ -164,7 +164,7 @@ def _uninstall(home: str, environ: Mapping[str, str], project: str, dry_run: boo
             os.rmdir(folder)
         except OSError:
             continue  # something is in it: secret, tickets, backups of data are not the installation's to remove
-    database = settings.read(environ).db
+    database = settings.read(dict(environ)).db
     kept = [path for path in (home, database) if os.path.lexists(path)]
     if kept:
         print(f"your data stays in {' and '.join(kept)}; a broker that runs goes on until: {own_script('launch.py', '--stop')}")

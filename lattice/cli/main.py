@@ -93,7 +93,7 @@ def _run(words: list[str]) -> int:
 
 
 def _do(door: Door, operation, values: dict[str, object], as_json: bool) -> int:  # type: ignore[no-untyped-def]
-    from lattice.cli import show
+    from lattice.cli import told
 
     if operation.name == "check_messages":
         from lattice.cli import inbox
@@ -115,7 +115,7 @@ def _do(door: Door, operation, values: dict[str, object], as_json: bool) -> int:
         return DONE
     if "workspace" not in values and "workspace" in placed and "workspace" not in answer:
         answer = {**answer, "workspace": placed["workspace"]}  # it is not asked for, so it is said
-    print(show.said(operation.name, answer, door.who.peer), flush=True)
+    print(told.said(operation.name, answer, door.who.peer), flush=True)
     return DONE
 
 

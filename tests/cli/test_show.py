@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unittest
 
-from lattice.cli import show
+from lattice.cli import show, told
 from lattice.contract.operations import OPERATIONS
 
 SEQUENCES = (
@@ -33,11 +33,13 @@ class Shown(unittest.TestCase):
             answer = {
                 **{name: [row] for name in ("peers", "messages", "tasks", "locks", "memory", "escalations", "receipts", "runs", "others")},
                 "task": {**row, "description": text, "artifacts": {"summary": text, "files_touched": [text]}}, "note": text, text: text,
-                "more": 1, "value": text, "inner": {"deep": {"er": text}}, "list": [text],
+                "more": 1, "value": text, "message": text, "message_id": text, "recipients": [text], "task_id": text, "escalation_id": text,
+                "peer_id": text, "key": text, "version": text, "holder": text, "released": True, "held": text, "status": text,
+                "inner": {"deep": {"er": text}}, "list": [text],
             }  # fmt: skip
             for operation in OPERATIONS:
                 with self.subTest(repr(text) + operation.name):
-                    self.assertIsNone(FORBIDDEN.search(show.said(operation.name, answer)))
+                    self.assertIsNone(FORBIDDEN.search(told.said(operation.name, answer)))
 
     def test_a_body_stands_behind_a_bar_on_every_line(self) -> None:
         said = show.said(
@@ -56,6 +58,23 @@ class Shown(unittest.TestCase):
         self.assertEqual(show.said("list_peers", {"peers": []}), "nobody is here")
         self.assertEqual(show.said("list_tasks", {"tasks": []}), "no tasks")
         self.assertEqual(show.said("pause", {"ok": True}), "ok")
+
+    def test_what_was_done_is_a_sentence(self) -> None:
+        held = {"message_id": 4, "recipients": ["ann"], "held": "too often", "message": "held."}
+        resolved = {"escalation_id": 2, "verdict": "approve", "message_id": 7}
+        done = {"task_id": 3, "status": "completed", "newly_unblocked": [{"id": 4, "title": "docs"}]}
+        for name, answer, sentence in (
+            ("send_message", {"message_id": 4, "recipient": "away", "recipients": ["ann"]}, "message 4 to ann (away: it waits there)"),
+            ("send_message", held, "message 4 to ann is held: too often. held."),
+            ("create_task", {"task_id": 3, "claimable": True, "workspace": "shop"}, "task 3, free to claim, in shop"),
+            ("claim_task", {"task_id": 3, "token": 9, "title": "parser"}, "task 3 is yours: parser"),
+            ("complete_task", done, "task 3 is completed; free now: 4 docs"),
+            ("resolve", resolved, "escalation 2: approve; who asked is told by message 7"),
+            ("unlock_file", {"file_path": "/a", "released": False, "left_the_queue": True}, "you no longer wait for /a"),
+            ("pause", {"peer_id": "ann", "paused": True}, "ann is paused"),
+            ("set_memory", {"key": "k", "version": 2}, "k is at version 2"),
+        ):
+            self.assertEqual(sentence, told.said(name, answer))
 
     def test_lists_are_tables_with_one_line_for_each_row(self) -> None:
         said = show.said(

@@ -48,6 +48,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "tests.storms.test_frozen": ("chaos",),
     "tests.storms.test_departed": ("chaos",),
     "tests.storms.test_orphans": ("chaos",),
+    "tests.storms.test_restart_in_between": ("chaos",),
     "tests.storms.test_squatters": ("abuse",),
     "tests.storms.test_fetched_and_killed": ("chaos",),
     "tests.storms.test_mail_through_faults": ("chaos",),

@@ -222,9 +222,16 @@ class Server:
             self._per_peer[who] = self._per_peer.get(who, 0) + 1
 
     def has_left(self, request: Request) -> bool:
-        """Did the client hang up without its answer? Asked while the request is under way; what it sent behind it hides that."""
+        """Did the client hang up without its answer? Asked while the request is under way; what it sent behind it hides that.
+
+        Unavailable when nobody can tell: whoever stops closes reading sides by itself, of what it takes for idle.
+        """
         link = request.link
-        return not link.rest and not link.overdue and has_hung_up(link.socket)  # overdue: it was us who closed it for reading
+        if link.rest or link.overdue or not has_hung_up(link.socket):  # overdue: it was us who closed it for reading
+            return False
+        if self.is_stopping:
+            raise Unavailable("the broker is stopping; nothing was done", code="stopping")
+        return True
 
     def connections(self) -> int:
         """How many are open now."""

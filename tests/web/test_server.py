@@ -10,7 +10,7 @@ from unittest import mock
 
 from lattice.errors import Unauthorized
 from lattice.web import server as module
-from lattice.web.parking import Lot, Place
+from lattice.web.parking import Lot, Place, has_hung_up
 from lattice.web.server import Answer, Deadlines, Parked, Request, Stream
 from lattice.web.stream import event
 from tests.running import until
@@ -295,6 +295,24 @@ class Waiting(ServerCase):
         until(lambda: link.overdue, "the watchdog has seen it")
         overdue.set()
         self.assertEqual((read_reply(connection).status, seen), (200, [False]))
+
+    def test_a_request_that_just_came_when_the_server_stopped_is_told_that_and_not_that_it_hung_up(self) -> None:
+        def answer(request: Request) -> Answer:
+            request.link.is_idle = True  # as it is for a moment after its bytes have come
+            stopping.start()
+            until(lambda: has_hung_up(request.link.socket), "its reading side is closed")
+            return Answer(200, {"left": self.server.has_left(request)})
+
+        self.start(answer)
+        stopping = threading.Thread(target=self.server.stop)
+        connection = self.connect()
+        connection.sendall(self.request())
+        received = b""
+        while more := connection.recv(65536):
+            received += more
+        stopping.join(PATIENT_S)
+        self.assertIn(b" 503 ", received)
+        self.assertIn(b'"code":"stopping"', received)
 
     def test_a_request_sent_behind_one_that_is_under_way_is_no_hanging_up(self) -> None:
         seen: list[bool] = []

@@ -465,11 +465,8 @@ def list_active(tx: Tx, *, workspace: str | None, scope: str, working_dir: str, 
         return [peer for peer in found if peer["working_dir"] == working_dir]
     if scope == "same_repo" and git_root:
         root = git_root.rstrip("/\\")
-        return [
-            peer
-            for peer in found
-            if peer["working_dir"] and (peer["working_dir"] == root or peer["working_dir"].startswith((root + "/", root + "\\")))
-        ]
+        below = (root + "/", root + "\\") if root else (git_root,)  # all signs of one kind: the root of a system, and not of the other
+        return [peer for peer in found if peer["working_dir"] and (peer["working_dir"] == root or peer["working_dir"].startswith(below))]
     return found
 
 

@@ -112,43 +112,7 @@ class Holding(OfLocks):
 
 
 class OnePath(OfLocks):
-    """One real file is one lock, in all its spellings; what only looks alike is another."""
-
-    def test_every_spelling_of_a_file_is_one_lock(self) -> None:
-        os.symlink(os.path.join(self.shop, "src"), os.path.join(self.shop, "link"))
-        os.symlink(os.path.join(self.shop, "src", "a.py"), os.path.join(self.shop, "b.py"))
-        real = os.path.join(self.shop, "src", "a.py")
-        self.lock("w1", "src/a.py")
-        spellings = [
-            "src/a.py",
-            "./src/a.py",
-            "src/./a.py",
-            "src//a.py",
-            "src/deep/../a.py",
-            "../shop/src/a.py",
-            " src/a.py ",
-            real,
-            real.replace("/src/", "//src/"),
-            "/" + real,
-            os.path.join(self.shop, "src", "..", "src", "a.py"),
-            "link/a.py",
-            "b.py",
-            os.path.join(self.shop, "link", "deep", "..", "a.py"),
-        ]
-        for spelling in spellings:
-            self.assertEqual("w1", self.refused(409, "w2", "/lock", {"file_path": spelling})["holder"], spelling)
-        for spelling in spellings:
-            self.assertTrue(self.lock("w1", spelling)["refreshed"], spelling)
-        self.assertEqual([(real, "w1")], self.held())
-
-    def test_composed_and_decomposed_letters_are_one_file(self) -> None:
-        self.lock("w1", "src/\u00e9t\u00e9.py")
-        self.refused(409, "w2", "/lock", {"file_path": "src/e\u0301te\u0301.py"}, code="locked")
-
-    def test_what_only_looks_alike_is_another_file(self) -> None:
-        self.lock("w1", "src/a.py")
-        for other in ("src/a.pyc", "src/a", "srca.py", self.shop + "-evil/src/a.py", "src/deep/a.py", "src/a.py.orig"):
-            self.lock("w2", other)
+    """Where a path leads. In which spellings: tests/threats/test_paths.py, S24."""
 
     def test_a_relative_path_is_relative_to_the_callers_folder_or_the_base_it_names(self) -> None:
         self.assertEqual(os.path.join(self.shop, "x.py"), self.lock("w1", "x.py")["file_path"])

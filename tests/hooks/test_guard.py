@@ -58,13 +58,6 @@ class Edits(Guarded):
         self.refused(self.run_hook("PreToolUse", "mcp__files__move_file", {"source": "/elsewhere", "destination": notebook}))
         self.let_go_on(self.run_hook("PreToolUse", "mcp__forge__create_file", {"path": "n.ipynb"}))  # of a repository elsewhere
 
-    def test_one_file_is_one_lock_in_all_its_spellings(self) -> None:
-        self.lock()
-        os.symlink(os.path.join(self.project, "src"), os.path.join(self.project, "link"))
-        linked = os.path.join(self.project, "link", "app.py")
-        for spelling in ("src/app.py", "./src/../src/app.py", linked, self.file.replace("/src", "//src")):
-            self.refused(self.edit(spelling))
-
     def test_what_lies_in_a_held_folder_or_glob_is_held(self) -> None:
         self.lock(self.project + "/src/")
         self.refused(self.edit(os.path.join(self.project, "src", "new.py")))

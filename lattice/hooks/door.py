@@ -60,7 +60,7 @@ class Door:
                 answer = {}
         except (OSError, Unavailable) as problem:
             self.close()
-            why = str(problem).removeprefix(f"port {self.port}: ")
+            why = str(getattr(problem, "strerror", None) or problem).removeprefix(f"port {self.port}: ")
             raise Unavailable(f"no broker answers on port {self.port}: {why}", code="unreachable") from None
         if not is_proof(self._secret, nonce, self.port, answer.get("pid"), answer.get("proof")):
             self.close()

@@ -2,7 +2,7 @@
 
 C2_LATTICE_HOME   the state directory (0700): secret, sessions/, flags/, hooks/, tickets/, backups/, broker.log,
                   and one broker-PORT.json for each running broker
-C2_LATTICE_DB     the database file (0600), its lock beside it
+C2_LATTICE_DB     the database file (0600), its lock beside it; its copies in backups/, in a folder of its own
 """
 
 from __future__ import annotations
@@ -110,6 +110,11 @@ def make_home(home: str) -> None:
         raise PermissionError(f"{home} belongs to another user")
     if found.st_mode & 0o077:
         raise PermissionError(f"{home} is open to other users; close it with: chmod 700 {home}")
+
+
+def database_file(db: str) -> str:
+    """The file itself, where `db` is a link to it: its lock and its -wal are beside that."""
+    return os.path.realpath(db) if os.path.islink(db) else db
 
 
 def write_record(path: str, record: dict[str, object]) -> None:

@@ -11,7 +11,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGE = os.path.join(TOP, "lattice")
 
 FLOOR = {
-    "errors": 0, "clock": 0, "names": 0, "settings": 0, "visible": 0, "exclusive": 0, "lasting": 0, "reach": 0,
+    "errors": 0, "clock": 0, "names": 0, "settings": 0, "visible": 0, "exclusive": 0, "lasting": 0, "reach": 0, "typed": 0,
     "contract": 1, "web": 1, "store": 1, "guard": 1, "clients": 1,
     "daemon": 2, "domain": 2,
     "broker": 3, "agent": 3, "hooks": 3, "relay": 3,

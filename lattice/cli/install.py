@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from lattice.cli import bin_command, git_hook, status
 from lattice.clients import claude_plugin
 from lattice.clients.adapters import ADAPTERS
 from lattice.clients.base import NAME, Adapter, Entry, Refused, own_entry
+from lattice.typed import TOP, as_typed, own_script
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -102,20 +102,6 @@ def in_words(problem: OSError) -> str:
     """What the system said, with the file where it names one."""
     said = problem.strerror or str(problem)
     return f"{problem.filename}: {said}" if problem.filename else said
-
-
-def as_typed(*words: str) -> str:
-    """Words as a line that a shell of this platform reads as these words."""
-    if os.name == "nt":
-        import subprocess
-
-        return subprocess.list2cmdline(words)
-    return shlex.join(words)
-
-
-def own_script(name: str, *options: str) -> str:
-    """The line that runs a script of this checkout, from whatever folder."""
-    return as_typed(sys.executable, os.path.join(_top(), name), *options)
 
 
 def _install(home: str, environ: Mapping[str, str], project: str, asked: argparse.Namespace) -> int:
@@ -217,7 +203,7 @@ def _status(chosen, environ: Mapping[str, str], project: str) -> int:  # type: i
     words = {"ours": "installed", "other": "of another checkout", "foreign": "not ours", "none": "not installed"}
     print(f"command: {command.path}: {words[command.state]}{'' if command.on_path else '; its folder is not on PATH'}")
     print(f"broker: {status.broker_line(chosen)}")
-    print(f"this is {NAME} {VERSION} in {_top()}")
+    print(f"this is {NAME} {VERSION} in {TOP}")
     return 0 if is_registered else 1
 
 
@@ -294,7 +280,3 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def _say(sentences: list[str], margin: str) -> None:
     for sentence in sentences:
         print(margin + sentence)
-
-
-def _top() -> str:
-    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

@@ -7,13 +7,18 @@ is wrong: what is still in the -wal file would be missing.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from lattice.lasting import sync_folder
+
+PARTIAL = ".partial"  # in the name of what is not whole yet
+_OLD_S = 3600.0
 
 
 def back_up(path: str, target: str) -> str:
@@ -32,8 +37,8 @@ def copy(source: sqlite3.Connection, target: str) -> str:
     """`back_up` from an open connection that is in no transaction."""
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists; a backup is never written over")
-    os.makedirs(os.path.dirname(target) or ".", mode=0o700, exist_ok=True)
-    partial = f"{target}.{os.getpid()}-{os.urandom(4).hex()}.partial"
+    make_private_folder(os.path.dirname(os.path.abspath(target)))
+    partial = f"{target}.{os.getpid()}-{os.urandom(4).hex()}{PARTIAL}"
     make_private(partial)
     try:
         with closing(sqlite3.connect(partial, isolation_level=None)) as copied:
@@ -53,6 +58,21 @@ def copy(source: sqlite3.Connection, target: str) -> str:
     return target
 
 
+def folder_of(path: str, parent: str) -> str:
+    """Where copies of the database at `path` are kept: its own folder in `parent`, which other databases may share."""
+    real = os.path.realpath(path)
+    stem = os.path.splitext(os.path.basename(real))[0].lstrip(".") or "database"
+    return os.path.join(parent, f"{stem}-{hashlib.sha256(os.fsencode(real)).hexdigest()[:8]}")
+
+
+def forget_partials(folder: str) -> None:
+    """Remove what copying that was killed left in `folder`: one that goes on is written to all the time."""
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        path = os.path.join(folder, name)
+        if PARTIAL in name and abs(time.time() - os.lstat(path).st_mtime) > _OLD_S:
+            os.unlink(path)
+
+
 def free_name(folder: str, stem: str) -> str:
     """`folder/stem.db`, or `folder/stem-2.db` and so on when that is taken."""
     for number in range(1, 10_000):
@@ -69,6 +89,12 @@ def newest(folder: str) -> str:
     except OSError:
         return ""
     return max(names, key=os.path.getmtime, default="")
+
+
+def make_private_folder(path: str) -> None:
+    """Make a folder, 0700, and the one it is in."""
+    for folder in (os.path.dirname(path), path):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
 
 
 def make_private(path: str) -> None:

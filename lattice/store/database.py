@@ -23,9 +23,10 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+from lattice import settings
 from lattice.errors import Internal, Refusal, Unavailable
-from lattice.store import backup, confined, migrate
-from lattice.store.writer import Tx, Writer, describe
+from lattice.store import backup, confined, migrate, swap
+from lattice.store.writer import Tx, Writer, describe, unreadable
 
 __all__ = ["Database", "Tx"]  # Tx: whoever writes a function for `write` needs only this module
 
@@ -72,7 +73,7 @@ class Database:
         """
         if synchronous not in SYNCHRONOUS:
             raise ValueError(f"synchronous={synchronous}: must be one of {', '.join(SYNCHRONOUS)}")
-        self.path = os.path.abspath(path)
+        self.path = settings.database_file(os.path.abspath(path))
         self._on_fatal = on_fatal
         backups_dir = backups_dir or f"{self.path}.backups"
         self._connection = _open(self.path, backups_dir, migrations_dir, synchronous)
@@ -226,13 +227,17 @@ class Database:
                 self._writer.condemn(error)
             case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_FULL | sqlite3.SQLITE_NOMEM:
                 log.error("a read failed: %s", describe(error))
+            case _ if unreadable(error):
+                log.error("a row cannot be read: %s", describe(error))
             case _:
                 return None
         return _failed(error)
 
 
 def _failed(error: sqlite3.Error) -> Refusal:
-    return Internal(f"the database could not be read: {describe(error)}", code="read_failed")
+    return Internal(
+        f"the database could not be read: {describe(error)}", code="read_failed", hint="the person runs: c2-lattice verify"
+    )  # fmt: skip
 
 
 def _open(path: str, backups_dir: str, migrations_dir: str, synchronous: str) -> sqlite3.Connection:
@@ -242,6 +247,8 @@ def _open(path: str, backups_dir: str, migrations_dir: str, synchronous: str) ->
         raise migrate.CannotOpen(
             f"the folder {folder} does not exist", hint="Make it, or choose another file with C2_LATTICE_DB", code="no_folder"
         )
+    if swap.waits(path):
+        raise migrate.unfinished(path)
     ours = migrate.check_file(path, backups_dir, migrations_dir)
     try:
         _close_to_others(path)

@@ -4,7 +4,8 @@ A database is ours when its application_id says so; its user_version is the numb
 migration it has been through. A file that is not ours, is damaged, or was written by a newer
 program is refused with what to do, and not a byte of it is changed; nothing is ever replaced.
 A migration and its number are one transaction: after a crash the database is as before it or as
-after it. A database that has something in it is copied first.
+after it. A database that has something in it is copied first. One whose tables are not those that
+its number says is damaged.
 
 Migrations are files `0001_initial.sql`, `0002_...`, without gaps. One must not begin, commit or
 attach; foreign keys are off while it runs and checked before it commits. A released one is never
@@ -17,11 +18,14 @@ import logging
 import os
 import re
 import sqlite3
+import stat
 import struct
 from contextlib import closing
 
+from lattice import typed
 from lattice.errors import Unavailable
 from lattice.store import backup
+from lattice.store.still import forget_views, has_bytes, still
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +39,8 @@ _NAME = re.compile(r"(\d{4})_\w+\.sql\Z")
 class CannotOpen(Unavailable):
     """This database is not opened; the message says why, the hint what to do.
 
-    `code`: foreign_database, damaged_database, newer_database (exit_status 65, as in sysexits.h),
-    no_folder (73), database_busy (75), no_permission (77).
+    `code`: foreign_database, damaged_database, newer_database, unfinished_restore (exit_status 65, as in
+    sysexits.h), no_folder (73), database_busy (75), no_permission (77).
     """
 
     def __init__(self, message: str, *, hint: str, code: str) -> None:
@@ -53,17 +57,20 @@ def check_file(path: str, backups_dir: str, migrations_dir: str = MIGRATIONS) ->
     Reads the file's header only, so a file that is refused is not even opened as a database.
     """
     try:
+        kind = os.stat(path).st_mode
+        if not stat.S_ISREG(kind):  # opening a pipe would wait for somebody to write to it
+            raise foreign(path, "it is a folder" if stat.S_ISDIR(kind) else "it is no file")
         with open(path, "rb") as file:
             header = file.read(100)
     except FileNotFoundError:
         header = b""
     except PermissionError as error:
         raise not_permitted(path) from error
-    except IsADirectoryError as error:
-        raise foreign(path, "it is a folder") from error
     if not header:
-        if _has_bytes(path + "-wal"):
+        if has_bytes(path + "-wal"):
             raise damaged(path, backups_dir, "the database is empty or missing, but its -wal file is not")
+        if os.path.exists(path) and backup.newest(backups_dir):  # who wants to begin anew takes the file away
+            raise damaged(path, backups_dir, "it is empty, but there are copies of it that are not")
         return False
     if not header.startswith(_MAGIC) or len(header) < 100:
         raise damaged(path, backups_dir, "it is not a SQLite database")
@@ -77,22 +84,67 @@ def check_file(path: str, backups_dir: str, migrations_dir: str = MIGRATIONS) ->
 
 def look(path: str, backups_dir: str, migrations_dir: str = MIGRATIONS) -> None:
     """Check the whole database, reading only, so that one that is refused stays as it is. CannotOpen when damaged or newer."""
+    forget_views(path)
     try:
-        with closing(sqlite3.connect(backup.uri(path, "mode=ro"), uri=True)) as looking:
+        with still(path) as looking:
             version = looking.execute("PRAGMA user_version").fetchone()[0]  # the header lags behind the -wal file
             found = looking.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found == "ok":
+                found = misshapen(looking, migrations_dir) or "ok"
     except sqlite3.OperationalError as error:
-        match error.sqlite_errorcode & 0xFF:
+        match (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF:
             case sqlite3.SQLITE_READONLY:
                 return  # a crash left a journal, which only a connection that writes can play back
             case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
                 raise not_permitted(path) from error
+            case sqlite3.SQLITE_ERROR:  # its own schema is no SQL
+                raise damaged(path, backups_dir, str(error)) from error
         raise  # locked, an I/O error: not a word about what is in it
     except sqlite3.DatabaseError as error:
         raise damaged(path, backups_dir, str(error)) from error
     if found != "ok":
         raise damaged(path, backups_dir, " ".join(found.split()))
     _refuse_newer(path, version, len(_scripts(migrations_dir)))
+
+
+def misshapen(connection: sqlite3.Connection, migrations_dir: str = MIGRATIONS) -> str:
+    """What of its tables and indexes is not as its number says, in words; "" when all is, or the number is unknown here."""
+    scripts = _scripts(migrations_dir)
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(scripts):
+        return ""
+    found, wanted = _shape(connection), _made_by(scripts[:version])
+    for shape in sorted(wanted - found, key=str):
+        return f"its {' '.join(map(str, shape[:3]))} is not as it was made"
+    try:
+        later = _made_by(scripts) - wanted
+    except sqlite3.Error:
+        return ""  # whoever applies them hears of it
+    for shape in sorted(later & found, key=str):
+        return f"its number says version {version}, but it has the {' '.join(map(str, shape[:3]))} of a later one"
+    return ""
+
+
+_SHAPE = (
+    "SELECT 'table', m.name, x.name, x.type, x.\"notnull\", x.dflt_value, x.pk, x.hidden"
+    " FROM sqlite_master m, pragma_table_xinfo(m.name) x WHERE m.type = 'table'",
+    "SELECT 'index', m.name, m.tbl_name, x.seqno, x.name, x.\"desc\", x.coll, x.key FROM sqlite_master m, pragma_index_xinfo(m.name) x"
+    " WHERE m.type = 'index'",
+    'SELECT \'reference\', m.name, x."table", x."from", x."to" FROM sqlite_master m, pragma_foreign_key_list(m.name) x'
+    " WHERE m.type = 'table'",
+)
+
+
+def _made_by(scripts: list[str]) -> set[tuple[object, ...]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for script in scripts:
+            connection.executescript(script)
+        return _shape(connection)
+
+
+def _shape(connection: sqlite3.Connection) -> set[tuple[object, ...]]:
+    """Every column, indexed column and reference. (Not the SQL that made them: SQLite's versions write that differently.)"""
+    return {tuple(row) for sql in _SHAPE for row in connection.execute(sql)}
 
 
 def mark(connection: sqlite3.Connection) -> None:
@@ -180,7 +232,8 @@ def _refuse_newer(path: str, version: int, newest: int) -> None:
     if version > newest:
         raise CannotOpen(
             f"{path} was written by a newer c2-lattice (its version is {version}, this program knows {newest}); nothing was changed",
-            hint="Update c2-lattice, or choose another file with C2_LATTICE_DB",
+            hint="Update c2-lattice, or choose another file with C2_LATTICE_DB, or go back to a copy that this program made:"
+            f" {_launch('--restore', path)}",
             code="newer_database",
         )
 
@@ -194,15 +247,29 @@ def foreign(path: str, why: str) -> CannotOpen:
 
 
 def damaged(path: str, backups_dir: str, why: str) -> CannotOpen:
-    """A damaged database, and the way out: put it aside, whole, and begin anew or from the last good copy."""
+    """A damaged database, and the way out: the last good copy in its place, and it put aside, whole."""
     saved = backup.newest(backups_dir)
-    aside = f"Put it aside with its -wal and -shm files (such as {path}.damaged, {path}.damaged-wal, {path}.damaged-shm)"
-    again = f"then copy {saved} to {path}, or start with an empty one" if saved else "then start again with an empty one"
+    if saved:
+        way = f"Put the newest good copy ({saved}) in its place: {_launch('--restore', path)} (or --fresh: an empty one)"
+    else:
+        way = f"There is no copy of it yet. Begin with an empty one: {_launch('--fresh', path)}"
     return CannotOpen(
         f"{path} is damaged: {why}; nothing was changed",
-        hint=f"{aside}, {again}",
+        hint=f"{way}; the damaged one is put aside whole, into {backups_dir}",
         code="damaged_database",
     )
+
+
+def unfinished(path: str) -> CannotOpen:
+    return CannotOpen(
+        f"another database was being put in the place of {path} when that was interrupted; nothing was lost",
+        hint=f"Do it again: {_launch('--restore', path)} (or --fresh: an empty one)",
+        code="unfinished_restore",
+    )
+
+
+def _launch(option: str, path: str) -> str:
+    return typed.own_script("launch.py", option, "--db", path)
 
 
 def not_permitted(path: str) -> CannotOpen:
@@ -211,10 +278,3 @@ def not_permitted(path: str) -> CannotOpen:
         hint="Make the file and its folder yours and writable, or choose another file with C2_LATTICE_DB",
         code="no_permission",
     )
-
-
-def _has_bytes(path: str) -> bool:
-    try:
-        return os.path.getsize(path) > 0
-    except OSError:
-        return False

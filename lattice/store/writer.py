@@ -22,7 +22,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from lattice.errors import Internal, OutOfSpace, Refusal, Unavailable
@@ -62,6 +62,22 @@ class Tx:
     def all(self, sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
         """All rows (sqlite3.Row)."""
         return self._execute(sql, params).fetchall()
+
+    def each(self, sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> Iterator[Any]:
+        """The rows (sqlite3.Row) one by one, for who reads more than should be in memory at once.
+
+        A text that is no UTF-8 comes with its broken bytes spelled out, where the others raise: who reads all looks for damage.
+        """
+        cursor = self._execute(sql, params)
+        connection = cursor.connection
+        usual, connection.text_factory = connection.text_factory, _spelled_out
+        try:
+            yield from cursor
+        except sqlite3.Error as error:
+            self.failed = error
+            raise
+        finally:
+            connection.text_factory = usual
 
     def run(self, sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> int:
         """How many rows the statement changed."""
@@ -294,6 +310,10 @@ class Writer:
             assert isinstance(error, sqlite3.Error)
             self._note(error)
             return _refusal(error)
+        if unreadable(error):
+            return Internal(
+                f"a row cannot be read, nothing was stored: {error}", code="read_failed", hint="the person runs: c2-lattice verify"
+            )
         return error
 
     def _give_up(self, batch: list[_Write], error: BaseException) -> str:
@@ -368,6 +388,15 @@ class Writer:
         if _primary(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, *_FATAL) and self.writable:
             self.writable = False
             log.error("the database cannot be written: %s", self.last_error)
+
+
+def unreadable(error: BaseException) -> bool:
+    """Is it that a text in the database is no UTF-8? The database knows nothing of that, so the error has no code."""
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
+
+
+def _spelled_out(text: bytes) -> str:
+    return text.decode("utf-8", "backslashreplace")
 
 
 def describe(error: BaseException) -> str:

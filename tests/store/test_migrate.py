@@ -248,7 +248,7 @@ class Refusals(MigrateCase):
             with self.subTest(content[:16]):
                 with open(self.path, "wb") as file:
                     file.write(content)
-                self.refused("damaged_database", f"{self.path}.damaged")
+                self.refused("damaged_database", f"launch.py --fresh --db {self.path}", f"into {self.backups}")
 
     def test_damage_anywhere_in_the_tree(self) -> None:
         self.filled()
@@ -261,7 +261,7 @@ class Refusals(MigrateCase):
             with self.subTest(name):
                 with open(self.path, "wb") as file:
                     file.write(content)
-                self.refused("damaged_database", "Put it aside")
+                self.refused("damaged_database", "put aside whole")
 
     def test_damage_with_a_wal_file_beside_it(self) -> None:
         self.filled()
@@ -289,7 +289,7 @@ class Refusals(MigrateCase):
         saved = backup.back_up(self.path, os.path.join(self.backups, "last.db"))
         with open(self.path, "wb") as file:
             file.write(b"gone")
-        self.refused("damaged_database", f"copy {saved} to {self.path}")
+        self.refused("damaged_database", f"({saved})", f"launch.py --restore --db {self.path}", f"into {self.backups}")
         os.rename(self.path, self.path + ".damaged")
         shutil.copy(saved, self.path)
         self.assertEqual(self.open().read(lambda tx: len(tx.all("SELECT id FROM notes"))), 101)

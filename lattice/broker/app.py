@@ -13,6 +13,7 @@ replaced whole, never changed in place.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -29,19 +30,21 @@ from lattice.broker.page import Page
 from lattice.broker.presence import Presence
 from lattice.clock import SystemClock
 from lattice.contract import params
-from lattice.contract.operations import ANYONE, OPERATIONS, TICKET
+from lattice.contract.operations import ANYONE, OPERATIONS, TICKET, fields_on
 from lattice.domain import idempotency, peers
 from lattice.domain.caller import BROKER, Caller
 from lattice.errors import Forbidden, NotFound, Refusal, Rejected, TooMany, Unauthorized, Unavailable, WrongMethod
 from lattice.guard import content, tokens
 from lattice.guard.rate import Rate
 from lattice.guard.roles import may
+from lattice.store import backup
 from lattice.store.database import READ_S, Database, Tx
 from lattice.web.router import Router
 from lattice.web.server import Answer, Parked, Request, Stream
 
 log = logging.getLogger("lattice.broker")
 
+FIELDS = {operation.name: fields_on(operation, "http") for operation in OPERATIONS}
 KNOWN_TOKENS = 4096
 # A paused peer may read, acknowledge, beat, escalate and let go of what it holds.
 WHILE_PAUSED = frozenset((
@@ -131,7 +134,8 @@ class Broker:
         self.authenticated: Callable[[Request, str], None] = lambda request, who: None
         self.has_left: Callable[[Request], bool] = lambda request: False
         self.later: Callable[[Callable[[], None]], None] = lambda work: threading.Thread(target=work, daemon=True).start()
-        self.database = Database(config.db, on_commit=self._committed, on_fatal=on_fatal, backups_dir=f"{config.home}/backups")
+        self.backups = backup.folder_of(config.db, os.path.join(config.home, "backups"))
+        self.database = Database(config.db, on_commit=self._committed, on_fatal=on_fatal, backups_dir=self.backups)
         self._router = Router([(op.method, op.path, op) for op in OPERATIONS if "http" in op.surfaces] + [("GET", "/", _named("page"))])
         self._begin()
 
@@ -152,7 +156,7 @@ class Broker:
         self._permit(operation, caller, ticket)
         given = self._given(operation, request, in_path)
         caller = self._stated(operation, caller, given)
-        values = params.check_fields(operation.params, given)
+        values = params.check_fields(FIELDS[operation.name], given)
         caller = self._placed(operation, caller, values)
         call = Call(self, operation, caller, values, request, ticket, token)
         if operation.effect == "write" and ticket is None:
@@ -269,7 +273,7 @@ class Broker:
         return given
 
     def _values(self, operation: Any, request: Request, in_path: dict[str, str]) -> dict[str, Any]:
-        return params.check_fields(operation.params, self._given(operation, request, in_path))
+        return params.check_fields(FIELDS[operation.name], self._given(operation, request, in_path))
 
     def _stated(self, operation: Any, caller: Caller, given: dict[str, Any]) -> Caller:
         """Fields that name the caller must be the token's; only the person may act for another, and the log names both."""

@@ -83,6 +83,10 @@ def _run(words: list[str]) -> int:
     values = verbs.parse(verb, rest)
     environ = {**os.environ, **({"C2_LATTICE_PORT": port} if port else {})}
     chosen = settings.read(environ)
+    if verb.operation.name == "verify" and "db" in values:
+        from lattice.cli import verify
+
+        return verify.look(str(values["db"]), as_json)
     from lattice.cli.door import Door, locate
 
     door = Door(chosen, environ, locate(chosen))
@@ -99,6 +103,10 @@ def _do(door: Door, operation, values: dict[str, object], as_json: bool) -> int:
         from lattice.cli import inbox
 
         return inbox.take(door, as_json)
+    if operation.name == "verify":
+        from lattice.cli import verify
+
+        return verify.ask(door, as_json)
     if operation.name == "events":
         values = {**values, "follow": False}  # a feed that goes on is for programs; the log so far is for people
     placed = verbs.placed(operation, values, door.here) if door.is_person else values

@@ -272,6 +272,10 @@ def _runs(answer: Answer, you: str) -> str:
     return table(rows, (("id", "RUN"), ("status", "STATE"), ("name", "NAME"), ("goal", "GOAL"))) if rows else "no runs"
 
 
+def _verdict(answer: Answer, you: str) -> str:
+    return cell(answer.get("message"))
+
+
 MANNERS: dict[str, Callable[[Answer, str], str]] = {
     "list_peers": _peers,
     "check_messages": _messages,
@@ -291,6 +295,7 @@ MANNERS: dict[str, Callable[[Answer, str], str]] = {
     "redact": _redacted,
     "wait_mail": _waits,
     "list_runs": _runs,
+    "verify": _verdict,
 }
 
 

@@ -164,7 +164,9 @@ OPERATIONS = (
          Param("follow", "flag", "go on as it happens", default=True), _EVERYWHERE)),
     _op("state", "GET /state", "read", WATCHERS, "The state of everything as it was at one seq of the log.",
         (Param("seq", "integer", "unset: now", minimum=0),)),
-    _op("verify", "GET /events/verify", "read", WATCHERS, "Walk the hash chain of the log; says the first damaged seq."),
+    _op("verify", "GET /events/verify", "read", WATCHERS,
+        "Is the database sound: its structure, the hash chain of its log, its tables against that log. Says the first damage.",
+        (Param("db", "text", "a file to look at instead: a copy, or the database of a stopped broker", only="cli", max_chars=4096),)),
     _op("search", "GET /search", "read", WATCHERS, "Find text in tasks, memory and messages of the workspace.",
         (Param("q", "text", "what to look for", required=True), _limit(20, 100), _EVERYWHERE), toolset="extra"),
     # -- peers ------------------------------------------------------------------------------------

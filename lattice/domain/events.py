@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ def record(
     alike: dict[tuple[str, str | None], list[Subject]] = {}
     for subject in subjects:
         row = tx.one(sql, subject if isinstance(subject, tuple) else (subject,))
-        data = "null" if row is None else _canonical(_folded(fold, row))
+        data = "null" if row is None else canonical(folded(fold, row))
         alike.setdefault((data, row["workspace"] if placed and row is not None else workspace), []).append(subject)
     for (data, where), same in alike.items():
         append(tx, caller, kind, same, data, run_id=run_id, workspace=where)
@@ -93,7 +93,7 @@ def append(tx: Tx, caller: Caller, kind: str, subjects: Sequence[Subject], data:
     """One event; `data` is canonical JSON text. Answers its seq."""
     last = tx.one("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
     seq, prev = (last["seq"] + 1, last["hash"]) if last else (1, GENESIS)
-    subject = _canonical(list(subjects))
+    subject = canonical(list(subjects))
     where = caller.workspace if workspace is None else workspace
     digest = hashlib.sha256(data.encode()).hexdigest()
     link = _link(prev, seq, tx.at, caller.actor, tx.op, kind, subject, run_id, where, digest)
@@ -108,7 +108,7 @@ def append(tx: Tx, caller: Caller, kind: str, subjects: Sequence[Subject], data:
 
 def note(tx: Tx, caller: Caller, what: str, subjects: Sequence[Subject], **said: object) -> None:
     """An event about no table: a refusal that counts, a sign-in, a warning. It folds into nothing."""
-    append(tx, caller, "note", subjects, _canonical({"what": what, **said}))
+    append(tx, caller, "note", subjects, canonical({"what": what, **said}))
 
 
 def feed(tx: Tx, *, after: int, limit: int, workspace: str | None) -> list[dict[str, Any]]:
@@ -155,16 +155,16 @@ def fold(rows: Iterable[Mapping[str, Any]], state: State | None = None) -> State
         if row["kind"] == "snapshot":
             if row["data"] == REDACTED:
                 continue  # what it held is as the events before it say
-            state = {kind: {key: _whole(fold_, one) for key, one in data.get(kind, {}).items()} for kind, fold_ in FOLDED.items()}
+            state = {kind: {key: whole(fold_, one) for key, one in data.get(kind, {}).items()} for kind, fold_ in FOLDED.items()}
             continue
         if row["kind"] not in FOLDED:
             continue
         things = state[row["kind"]]
         for subject in json.loads(row["subject"]):
             if data is None:
-                things.pop(_canonical(subject), None)
+                things.pop(canonical(subject), None)
             else:
-                things[_canonical(subject)] = data if row["data"] == REDACTED else _whole(FOLDED[row["kind"]], data)
+                things[canonical(subject)] = data if row["data"] == REDACTED else whole(FOLDED[row["kind"]], data)
     return state
 
 
@@ -206,27 +206,52 @@ def tables(tx: Tx) -> State:
         things = state[kind] = {}
         for row in tx.all(fold_.select):
             key = [row[name] for name in fold_.key]
-            things[_canonical(key if len(key) > 1 else key[0])] = _folded(fold_, row)
+            things[canonical(key if len(key) > 1 else key[0])] = folded(fold_, row)
     return state
 
 
-def verify(tx: Tx) -> dict[str, Any]:
-    """Walk the chain: {ok, events, redacted, first_damaged, newest_hash}."""
+def newest(tx: Tx) -> tuple[int, float | None]:
+    """(seq, time) of the newest event; (0, None) of a log without events."""
+    row = tx.one("SELECT seq, at FROM events ORDER BY seq DESC LIMIT 1")
+    return (row["seq"], row["at"]) if row else (0, None)
+
+
+def oldest_at(tx: Tx) -> float | None:
+    row = tx.one("SELECT at FROM events ORDER BY seq LIMIT 1")
+    return row["at"] if row else None
+
+
+def verify(tx: Tx, take: Callable[[Mapping[str, Any]], None] | None = None) -> dict[str, Any]:
+    """Walk the chain: {ok, events, redacted, first_damaged, newest_hash}. `take` is given each event that is sound, in order.
+
+    It begins with the first event there ever was or with a snapshot, and ends with the last that was ever written.
+    """
     checked = redacted = 0
-    prev: str | None = None
-    for row in tx.all("SELECT * FROM events ORDER BY seq"):
-        damaged = prev is not None and row["prev"] != prev
+    seq, prev = 0, ""
+    for row in tx.each("SELECT * FROM events ORDER BY seq"):
+        if not _is_sound(row, prev):
+            return {"ok": False, "events": checked, "redacted": redacted, "first_damaged": row["seq"]}
+        seq, prev = row["seq"], row["hash"]
+        redacted += row["data"] == REDACTED
+        checked += 1
+        if take is not None:
+            take(row)
+    last = tx.one("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+    if last is not None and last["seq"] != seq:
+        return {"ok": False, "events": checked, "redacted": redacted, "first_damaged": seq + 1}
+    return {"ok": True, "events": checked, "redacted": redacted, "first_damaged": None, "newest_hash": prev or GENESIS}
+
+
+def _is_sound(row: Mapping[str, Any], prev: str) -> bool:
+    """Does this event follow `prev` ("": it is the first that is left), and is it as it was hashed?"""
+    follows = row["prev"] == prev if prev else row["kind"] == "snapshot" or (row["seq"], row["prev"]) == (1, GENESIS)
+    try:
         link = _link(row["prev"], row["seq"], row["at"], row["actor"], row["op"], row["kind"], row["subject"],
                      row["run_id"], row["workspace"], row["digest"])  # fmt: skip
-        if row["data"] == REDACTED:
-            redacted += 1
-        elif hashlib.sha256(row["data"].encode()).hexdigest() != row["digest"]:
-            damaged = True
-        if damaged or link != row["hash"]:
-            return {"ok": False, "events": checked, "redacted": redacted, "first_damaged": row["seq"]}
-        prev = row["hash"]
-        checked += 1
-    return {"ok": True, "events": checked, "redacted": redacted, "first_damaged": None, "newest_hash": prev or GENESIS}
+        as_it_was = row["data"] == REDACTED or hashlib.sha256(row["data"].encode()).hexdigest() == row["digest"]
+    except (TypeError, ValueError, AttributeError):  # a number or a blob where a text was
+        return False
+    return follows and as_it_was and bool(link == row["hash"])
 
 
 def holding(tx: Tx, things: Mapping[str, Sequence[Subject]], spellings: Sequence[str]) -> list[int]:
@@ -241,9 +266,9 @@ def holding(tx: Tx, things: Mapping[str, Sequence[Subject]], spellings: Sequence
     for kind, subjects in things.items():
         if kind not in FOLDED or (spellings and not FOLDED[kind].digests):
             continue
-        wanted = {_canonical(subject) for subject in subjects}
+        wanted = {canonical(subject) for subject in subjects}
         for row in tx.all("SELECT seq, subject FROM events WHERE kind = ? AND data NOT IN (?, 'null')", (kind, REDACTED)):
-            if any(_canonical(one) in wanted for one in json.loads(row["subject"])):
+            if any(canonical(one) in wanted for one in json.loads(row["subject"])):
                 found.add(row["seq"])
         if not spellings and not FOLDED[kind].digests:
             found |= {row["seq"] for row in tx.all("SELECT seq FROM events WHERE kind = 'snapshot' AND data <> ?", (REDACTED,))}
@@ -258,7 +283,7 @@ def redact(tx: Tx, caller: Caller, seqs: Sequence[int]) -> None:
         is_base = is_base or (row is not None and row["kind"] == "snapshot")
         tx.run("UPDATE events SET data = ? WHERE seq = ?", (REDACTED, seq))
     if is_base:
-        append(tx, caller, "snapshot", [], _canonical(tables(tx)), workspace="")
+        append(tx, caller, "snapshot", [], canonical(tables(tx)), workspace="")
 
 
 def snapshot_if_due(tx: Tx, caller: Caller, every: int = SNAPSHOT_EVERY) -> bool:
@@ -268,7 +293,7 @@ def snapshot_if_due(tx: Tx, caller: Caller, every: int = SNAPSHOT_EVERY) -> bool
     since = ((newest["seq"] if newest else 0) or 0) - (last["seq"] if last else 0)
     if since < max(every, (last["size"] // 200) if last else 0):
         return False
-    append(tx, caller, "snapshot", [], _canonical(tables(tx)), workspace="")
+    append(tx, caller, "snapshot", [], canonical(tables(tx)), workspace="")
     return True
 
 
@@ -284,22 +309,24 @@ def forget_old(tx: Tx, before: float, limit: int = 1000) -> int:
     return tx.run("DELETE FROM events WHERE seq < ?", (min(keep["seq"], oldest["seq"] + limit),))
 
 
-def _whole(fold_: Fold, data: dict[str, Any]) -> dict[str, Any]:
+def whole(fold_: Fold, data: dict[str, Any]) -> dict[str, Any]:
+    """What an event says of a thing, with the columns that came later."""
     return {**dict(fold_.missing), **data} if fold_.missing else data
 
 
-def _folded(fold_: Fold, row: Mapping[str, Any]) -> dict[str, Any]:
+def folded(fold_: Fold, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What an event says of a row."""
     data = {name: row[name] for name in fold_.columns}
     for name in fold_.digests:
         data[name] = hashlib.sha256(str(row[name]).encode()).hexdigest()[:32]
     return data
 
 
-_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def _link(*parts: object) -> str:
-    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
+    return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class AFirstDatabase(BrokerCase):
             data = json.loads(row["data"])
             for name in OF_LATER.get(row["kind"], ()) if data else ():
                 del data[name]
-            text = events._canonical(data)
+            text = events.canonical(data)
             digest = hashlib.sha256(text.encode()).hexdigest()
             link = events._link(
                 previous, *(row[name] for name in ("seq", "at", "actor", "op", "kind", "subject", "run_id", "workspace")), digest
@@ -105,9 +105,9 @@ class AFirstDatabase(BrokerCase):
     # -- what must be so
 
     def test_it_is_copied_first_and_then_has_all_its_rows_in_the_newest_schema(self) -> None:
-        (copy,) = os.listdir(os.path.join(self.folder, "state", "backups"))
+        (copy,) = os.listdir(self.house.broker.backups)
         self.assertIn("v1-before-v", copy)
-        copied = os.path.join(self.folder, "state", "backups", copy)
+        copied = os.path.join(self.house.broker.backups, copy)
         self.assertEqual(self.before, self.everything(copied))
         with contextlib.closing(sqlite3.connect(copied)) as database:
             self.assertEqual((1,), database.execute("PRAGMA user_version").fetchone())
@@ -173,7 +173,7 @@ class AFirstDatabase(BrokerCase):
 
     def test_opened_again_it_is_not_copied_again(self) -> None:
         self.house.restart()
-        self.assertEqual(1, len(os.listdir(os.path.join(self.folder, "state", "backups"))))
+        self.assertEqual(1, len(os.listdir(self.house.broker.backups)))
 
 
 def tables(database: sqlite3.Connection) -> list[str]:

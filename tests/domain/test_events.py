@@ -234,6 +234,7 @@ class TheChain(OfTheLog):
             self.house.change(sql)
             self.assertFalse(self.verify()["ok"], sql)
             self.house.change("DELETE FROM events")
+            self.house.change("DELETE FROM sqlite_sequence WHERE name = 'events'")
             for row in rows:
                 self.house.change(f"INSERT INTO events ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", *row.values())
             self.assertTrue(self.verify()["ok"])

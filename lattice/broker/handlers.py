@@ -552,7 +552,7 @@ def redact(call: Call) -> dict[str, Any]:
     if values["dry_run"]:
         return {**broker.database.read(take_out, at=broker.clock.now(), within_s=LOOK_FOR_S), "dry_run": True}
     said = broker.write(take_out, "redact")
-    copies = backups.every_copy(os.path.join(broker.settings.home, "backups"))
+    copies = backups.every_copy(broker.backups)
     return {**said, "out_of_the_files": broker.database.empty_log(), "copies": copies}
 
 

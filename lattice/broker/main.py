@@ -20,9 +20,10 @@ import time
 from lattice import VERSION, WIRE, settings
 from lattice.broker.app import Broker
 from lattice.broker.sweep import Sweep
+from lattice.errors import Refusal
 from lattice.exclusive import Exclusive
 from lattice.guard import tokens
-from lattice.store import migrate
+from lattice.store import backup, migrate
 from lattice.web.server import Server
 
 log = logging.getLogger("lattice.broker")
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(BAD_CONFIG, str(problem))
     except OSError as problem:
         return _fail(NO_PERMISSION, str(problem))
-    sole = Exclusive(config.db + ".lock")
+    sole = Exclusive(settings.database_file(config.db) + ".lock")
     try:
         if not sole.acquire():
             return _fail(
@@ -90,12 +91,9 @@ def _serve(config: settings.Settings, secret: bytes) -> int:
     except migrate.CannotOpen as problem:
         server.stop(0.0)
         return _fail(problem.exit_status, str(problem))
-    except (sqlite3.Error, OSError) as problem:
+    except (sqlite3.Error, OSError, Refusal) as problem:
         server.stop(0.0)
-        log.exception("%s cannot be opened", config.db)
-        full = getattr(problem, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(problem, "errno", 0) == errno.ENOSPC
-        remedy = "the disk is full; free some space, then start again" if full else f"{problem}; is its disk in order?"
-        return _fail(IO_FAILED, f"{config.db} cannot be opened: {remedy}")
+        return _fail(*_not_opened(problem, config))
     late.append(broker)
     broker.wake_key, broker.authenticated, broker.has_left = server.wake, server.authenticated, server.has_left
     bell.answer_signals()
@@ -114,6 +112,19 @@ def _serve(config: settings.Settings, secret: bytes) -> int:
     broker.close()
     log.info("stopped")
     return outcome[0]
+
+
+def _not_opened(problem: Exception, config: settings.Settings) -> tuple[int, str]:
+    """(exit code, sentence) for a database that passed the looks at it and could not be used all the same."""
+    cause = problem.__cause__ if isinstance(problem, Refusal) else problem
+    code = (getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF
+    if isinstance(cause, sqlite3.Error) and code in (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        refusal = migrate.damaged(config.db, backup.folder_of(config.db, os.path.join(config.home, "backups")), str(cause))
+        return refusal.exit_status, str(refusal)
+    log.error("%s cannot be opened", config.db, exc_info=problem)
+    full = code == sqlite3.SQLITE_FULL or getattr(cause, "errno", 0) == errno.ENOSPC
+    remedy = "the disk is full; free some space, then start again" if full else f"{problem}; is its disk in order?"
+    return IO_FAILED, f"{config.db} cannot be opened: {remedy}"
 
 
 USAGE = "usage: broker.py [--port N] [--db FILE]"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from lattice.broker import backups, hooking, spawning
 from lattice.broker.retention import Retention
 from lattice.domain import departures, escalations, events, idempotency, locks
 from lattice.domain.caller import BROKER
+from lattice.errors import Refusal
 
 if TYPE_CHECKING:
     from lattice.broker.age import Age
@@ -30,6 +32,7 @@ TICK_S = 1.0
 LATE_S = 3.0  # a tick this much behind its time: nobody was heard meanwhile
 HOUSEKEEPING_S = 60.0
 PERMISSION_SLACK_S = 5.0  # whoever waits for a verdict withdraws its question itself; this is for those that are gone
+BACKUP_AGAIN_S = 600.0  # after one that could not be made: a full disk is not better in a minute
 LOST_IS_OLD_S = 86_400.0  # a session that comes back after a day reads its files anew anyway
 
 
@@ -42,7 +45,9 @@ class Sweep:
         self._kept_house = self._last
         self._stopped = threading.Event()
         self.retention = Retention(broker)
-        self._backing_up = threading.Lock()  # held while a backup is made
+        self._backing_up = threading.Lock()  # held while a backup is made; guards _next_backup
+        self._next_backup = self._last
+        self._hourly = backups.Hourly(broker.database, broker.backups)
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self.jobs: list[Callable[[], None]] = [
             self.late_peers,
@@ -98,6 +103,7 @@ class Sweep:
             log.exception("sweep: %s %s", getattr(job, "__name__", job), about)
 
     def _run(self) -> None:
+        self._try(self.backup)  # a broker that never lives for a minute has one too
         wait = TICK_S
         while not self._stopped.wait(wait):
             try:
@@ -195,9 +201,11 @@ class Sweep:
 
         def work() -> None:
             try:
-                backups.make_if_due(broker.database, os.path.join(broker.settings.home, "backups"), broker.clock.now())
-            except Exception:  # tried again in a minute; the broker serves on
-                log.exception("sweep: the hourly backup")
+                if broker.clock.monotonic() >= self._next_backup:
+                    self._hourly.make_if_due(broker.clock.now(), broker.clock.monotonic())
+            except Exception as problem:  # the broker serves on
+                self._next_backup = broker.clock.monotonic() + BACKUP_AGAIN_S
+                log.error("the hourly backup: %s", problem, exc_info=not isinstance(problem, (Refusal, OSError, sqlite3.Error)))
             finally:
                 self._backing_up.release()
 

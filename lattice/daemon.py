@@ -104,13 +104,19 @@ def start(settings: settings_of.Settings) -> int:
     from lattice.guard.tokens import load_secret
 
     secret = load_secret(settings.home, settings.secret)  # makes the home, 0700
-    starter = Exclusive(os.path.join(settings.home, "starter.lock"))
-    if not starter.acquire(WAIT_S):
-        raise Unavailable("another session has been starting the broker for too long", code="no_broker")
+    starter = hold_starts(settings)
     try:
         return _start_alone(settings, secret)
     finally:
         starter.release()
+
+
+def hold_starts(settings: settings_of.Settings) -> Exclusive:
+    """Until it is released, no session of this home starts a broker. Unavailable when others have been starting one for too long."""
+    starter = Exclusive(os.path.join(settings.home, "starter.lock"))
+    if not starter.acquire(WAIT_S):
+        raise Unavailable("another session has been starting the broker for too long", code="no_broker")
+    return starter
 
 
 def _start_alone(settings: settings_of.Settings, secret: bytes) -> int:

@@ -13,12 +13,13 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from lattice import settings
-from lattice.cli import bin_command, install, status
+from lattice import settings, typed
+from lattice.cli import bin_command, copies, install, show, status
 from lattice.clients.terminal import TERMINALS
 from lattice.guard.tokens import SecretError
 
 MIN_SQLITE = (3, 37, 0)  # the oldest with STRICT tables
+OLD_COPY_S = 2 * 3600.0  # a copy is made each hour in which something is written
 LITTLE_SPACE = 200 * 1024 * 1024
 
 
@@ -48,6 +49,7 @@ def examine(chosen, environ: Mapping[str, str]) -> list[Finding]:  # type: ignor
         _python,
         lambda: _home(chosen.home),
         lambda: _database(chosen.db),
+        lambda: _copies(chosen),
         lambda: _broker(chosen),
         lambda: _clients(environ, chosen.home),
         lambda: _command(environ),
@@ -103,6 +105,18 @@ def _database(path: str) -> list[Finding]:
     return found
 
 
+def _copies(chosen) -> list[Finding]:  # type: ignore[no-untyped-def]
+    made = [copy for copy in copies.made(chosen) if not copy.why]
+    if not os.path.exists(chosen.db) or not made:
+        return []
+    newest = made[0]
+    line = f"{len(made)} {'copy' if len(made) == 1 else 'copies'} of the database, the newest as of {show.cell(newest.as_of)}"
+    changed = max(os.path.getmtime(name) for name in (chosen.db, chosen.db + "-wal") if os.path.exists(name))
+    if changed - newest.written > OLD_COPY_S:
+        return [Finding("note", f"{line}; more was written since, and not copied: {os.path.join(chosen.home, 'broker.log')} says why")]
+    return [Finding("ok", line)]
+
+
 def _broker(chosen) -> list[Finding]:  # type: ignore[no-untyped-def]
     line = f"broker: {status.broker_line(chosen)}"
     try:
@@ -111,7 +125,7 @@ def _broker(chosen) -> list[Finding]:  # type: ignore[no-untyped-def]
         return [Finding("WRONG", line)]
     also = [Finding("note", f"also running: {one}") for one in status.others(chosen, port, secret)]
     if there == "none":
-        return [Finding("note", f"{line}; {install.own_script('launch.py')} starts it, and so does the first session"), *also]
+        return [Finding("note", f"{line}; {typed.own_script('launch.py')} starts it, and so does the first session"), *also]
     if there == "foreign":
         return [Finding("WRONG", f"{line}; end it, or choose another: C2_LATTICE_PORT")]
     if there == "silent":
@@ -132,7 +146,7 @@ def _clients(environ: Mapping[str, str], home: str) -> list[Finding]:
         if where.problem:
             found.append(Finding("WRONG", line))
         elif where.entry is None:
-            found.append(Finding("note", f"{line}: {install.own_script('install.py')}"))
+            found.append(Finding("note", f"{line}: {typed.own_script('install.py')}"))
         else:
             found.append(Finding("WRONG" if "is gone" in line else "note" if "another checkout" in line else "ok", line))
         hooks = adapter.hooks()
@@ -148,11 +162,11 @@ def _clients(environ: Mapping[str, str], home: str) -> list[Finding]:
 def _command(environ: Mapping[str, str]) -> list[Finding]:
     command = bin_command.find(environ)
     if command.state == "none":
-        return [Finding("note", f"the c2-lattice command is not installed: {install.own_script('install.py')}")]
+        return [Finding("note", f"the c2-lattice command is not installed: {typed.own_script('install.py')}")]
     if command.state == "foreign":
         return [Finding("note", f"{command.path} is not ours")]
     if command.state == "other":
-        return [Finding("note", f"{command.path} is of another place: {install.own_script('install.py')} writes it anew")]
+        return [Finding("note", f"{command.path} is of another place: {typed.own_script('install.py')} writes it anew")]
     if not command.on_path:
         return [Finding("note", f"{command.path} is installed, but its folder is not on PATH")]
     return [Finding("ok", f"the command {command.path}")]

@@ -9,18 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Mapping
 
-from lattice import VERSION, daemon, settings
-from lattice.cli import install, sign_in, status
+from lattice import VERSION, daemon, settings, typed
+from lattice.cli import copies, install, restore, sign_in, status
 from lattice.cli.door import Door
 from lattice.clients.base import NAME, Refused
 from lattice.errors import Refusal, Unavailable
-from lattice.exclusive import Exclusive
 from lattice.guard.tokens import SecretError, load_secret
-
-DATABASE_FILES = ("", "-wal", "-shm")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,20 +51,43 @@ def _run(asked: argparse.Namespace, chosen, environ: Mapping[str, str]) -> int: 
         return _status(chosen, environ)
     if asked.architect is not None:
         return _seat(chosen, environ, asked.architect)
-    if asked.stop or asked.restart or asked.fresh:
+    if asked.backups:
+        return copies.tell(chosen)
+    if asked.fresh or asked.restore is not None:
+        chosen = _exchange(chosen, asked.restore)
+    elif asked.stop or asked.restart:
         names_database = bool(environ.get("C2_LATTICE_DB", "").strip())
-        stopped = _stop(chosen, only_database=asked.fresh or names_database)
-        if stopped and not chosen.port:
-            # The one that comes is to be where the one that went was: its sessions look for it there.
-            port, database = stopped[0]
-            chosen = chosen._replace(port=port, db=chosen.db if asked.fresh or names_database else database)
+        stopped = _stop(chosen, only_database=names_database)
+        chosen = _where_it_was(chosen, stopped, same_database=not names_database)
     if asked.stop:
         return 0
-    if asked.fresh:
-        _set_aside(chosen)
     _start(chosen, environ, asked.no_browser)
     _offer_registration(chosen, environ)
     return 0
+
+
+def _exchange(chosen, wanted: str | None):  # type: ignore[no-untyped-def]
+    """Put another database in the place of the one there is: a copy (`wanted`, "" for the newest good one), or None for an empty one.
+
+    Nothing is stopped before the copy is found to be sound, and no session starts a broker before it is in its place.
+    """
+    settings.make_home(chosen.home)
+    copy = None if wanted is None else restore.choose(chosen, wanted)
+    starts = daemon.hold_starts(chosen)
+    try:
+        stopped = _stop(chosen, only_database=True)
+        restore.put(chosen, copy)
+    finally:
+        starts.release()
+    return _where_it_was(chosen, stopped)
+
+
+def _where_it_was(chosen, stopped: list[tuple[int, str]], *, same_database: bool = False):  # type: ignore[no-untyped-def]
+    """The one that comes is to be where the one that went was: its sessions look for it there."""
+    if not stopped or chosen.port:
+        return chosen
+    port, database = stopped[0]
+    return chosen._replace(port=port, db=database if same_database else chosen.db)
 
 
 def _start(chosen, environ: Mapping[str, str], no_browser: bool) -> None:  # type: ignore[no-untyped-def]
@@ -103,7 +122,7 @@ def _offer_registration(chosen, environ: Mapping[str, str]) -> None:  # type: ig
         if adapter.find().entry is not None or adapter.find().problem:
             continue
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            print(f"        to register it: {install.own_script('install.py')}")
+            print(f"        to register it: {typed.own_script('install.py')}")
             continue
         try:
             answer = input("        register it now? [Y/n] ").strip().lower()
@@ -113,7 +132,7 @@ def _offer_registration(chosen, environ: Mapping[str, str]) -> None:  # type: ig
             try:
                 for sentence in install.register(environ, chosen.home):
                     print(f"        {sentence}")
-                print(f"        its hooks and the {NAME} command: {install.own_script('install.py')}")
+                print(f"        its hooks and the {NAME} command: {typed.own_script('install.py')}")
             except Refused as problem:
                 print(f"        {problem}")
 
@@ -140,49 +159,6 @@ def _stop(chosen, *, only_database: bool) -> list[tuple[int, str]]:  # type: ign
     elif not stopped:
         print("broker: none was running" + (f" with {chosen.db}" if only_database else ""))
     return stopped
-
-
-def _set_aside(chosen) -> None:  # type: ignore[no-untyped-def]
-    """Move the database away, whole: the file, its log and its index belong together."""
-    files = [chosen.db + end for end in DATABASE_FILES if os.path.lexists(chosen.db + end)]
-    if not files:
-        print(f"database: none at {chosen.db}, nothing to keep")
-        return
-    settings.make_home(chosen.home)
-    folder = os.path.join(chosen.home, "backups", time.strftime("%Y%m%d-%H%M%S"))
-    os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
-    lock = Exclusive(chosen.db + ".lock")
-    if not lock.acquire(2.0):
-        raise Unavailable(f"{chosen.db} is in use by another broker; nothing was moved", hint="stop that one first (--stop --port N)")
-    try:
-        folder = _new_folder(folder)
-        # The log first: a database without its log would be an older state that looks whole.
-        for file in sorted(files, key=len, reverse=True):
-            _move(file, os.path.join(folder, os.path.basename(file)))
-    finally:
-        lock.release()
-    print(f"database: what was there is kept in {folder}", flush=True)
-
-
-def _new_folder(wanted: str) -> str:
-    for number in range(1000):
-        folder = f"{wanted}.{number}" if number else wanted
-        try:
-            os.mkdir(folder, 0o700)
-        except FileExistsError:
-            continue
-        return folder
-    raise Unavailable(f"{os.path.dirname(wanted)} has too many backups of this second")
-
-
-def _move(source: str, target: str) -> None:
-    try:
-        os.rename(source, target)
-    except OSError:  # another file system
-        import shutil
-
-        shutil.move(source, target)
-    os.chmod(target, 0o600)
 
 
 def _status(chosen, environ: Mapping[str, str]) -> int:  # type: ignore[no-untyped-def]
@@ -232,6 +208,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     what.add_argument("--stop", action="store_true", help="stop the broker")
     what.add_argument("--restart", action="store_true", help="stop it and start it again")
     what.add_argument("--fresh", action="store_true", help="begin with an empty database; the old one is kept as a backup")
+    what.add_argument("--backups", action="store_true", help="the copies of the database that there are; changes nothing")
+    what.add_argument(
+        "--restore", nargs="?", const="", metavar="FILE", help="go back to a copy (the newest good one); what is there now is kept"
+    )
     what.add_argument("--architect", metavar="ID", help="give this peer the architect's seat")
     what.add_argument("--demo", action="store_true", help="an architect and three workers at work, on a port and database of their own")
     parser.add_argument("--no-browser", action="store_true", help="print the path of the sign-in file instead of opening it")

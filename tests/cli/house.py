@@ -8,6 +8,9 @@ import sys
 import tempfile
 import unittest
 
+from lattice.web.client import Client
+from tests.running import free_port
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -35,3 +38,35 @@ class House(unittest.TestCase):
                 with open(os.path.join(folder, name), "rb") as file:
                     found[os.path.join(folder, name)] = file.read()
         return found
+
+
+class Launched(House):
+    """A house with a broker on a port of its own, which launch.py starts and stops."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.port = free_port()
+        self.environ["C2_LATTICE_PORT"] = str(self.port)
+        self.addCleanup(self.launch, "--stop")
+
+    def launch(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return self.run_script("launch.py", *words, **environ)
+
+    def c2(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return self.run_script(os.path.join("lattice", "cli", "command.py"), *words, **environ)
+
+    def good(self, done: subprocess.CompletedProcess[str], code: int = 0) -> str:
+        self.assertEqual((done.returncode, done.stderr), (code, ""))
+        return done.stdout
+
+    def refused(self, done: subprocess.CompletedProcess[str], code: int) -> str:
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (code, 1), done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        return done.stderr
+
+    def pid(self) -> object:
+        client = Client(self.port)
+        try:
+            return client.call("GET", "/health")["pid"]
+        finally:
+            client.close()

@@ -17,44 +17,11 @@ from lattice import settings
 from lattice.errors import Refusal
 from lattice.web.client import Client
 from lattice.web.server import Answer, Request, Server
-from tests.cli.house import TOP, House
+from tests.cli.house import TOP, Launched
+from tests.running import free_port
 
 
-def free_port() -> int:
-    server = Server(0, lambda request: Answer(200, {}))
-    server.stop()
-    return server.port
-
-
-class Launching(House):
-    def setUp(self) -> None:
-        super().setUp()
-        self.port = free_port()
-        self.environ["C2_LATTICE_PORT"] = str(self.port)
-        self.addCleanup(self.launch, "--stop")
-
-    def launch(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        return self.run_script("launch.py", *words, **environ)
-
-    def c2(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        return self.run_script(os.path.join("lattice", "cli", "command.py"), *words, **environ)
-
-    def good(self, done: subprocess.CompletedProcess[str], code: int = 0) -> str:
-        self.assertEqual((done.returncode, done.stderr), (code, ""))
-        return done.stdout
-
-    def refused(self, done: subprocess.CompletedProcess[str], code: int) -> str:
-        self.assertEqual((done.returncode, done.stderr.count("\n")), (code, 1), done.stderr)
-        self.assertNotIn("Traceback", done.stderr)
-        return done.stderr
-
-    def pid(self) -> object:
-        client = Client(self.port)
-        try:
-            return client.call("GET", "/health")["pid"]
-        finally:
-            client.close()
-
+class Launching(Launched):
     def sign_in(self, code: str) -> dict[str, object]:
         client = Client(self.port)
         try:
@@ -146,7 +113,8 @@ class Launching(House):
         for _ in range(2):
             self.good(self.launch("--fresh", "--no-browser"))
         self.assertIn("kept in", self.good(self.launch("--fresh", "--no-browser")))
-        self.assertEqual(len(os.listdir(os.path.join(self.home, "backups"))), 2)
+        (folder,) = os.listdir(os.path.join(self.home, "backups"))
+        self.assertEqual(len(os.listdir(os.path.join(self.home, "backups", folder))), 2)
 
     def test_a_database_in_use_elsewhere_is_not_moved(self) -> None:
         self.good(self.launch("--no-browser"))

@@ -74,6 +74,12 @@ class Database:
         if synchronous not in SYNCHRONOUS:
             raise ValueError(f"synchronous={synchronous}: must be one of {', '.join(SYNCHRONOUS)}")
         self.path = settings.database_file(os.path.abspath(path))
+        if os.path.islink(path) and not os.path.exists(self.path):  # a new one where a disk is missing would hide the old one
+            raise migrate.CannotOpen(
+                f"{path} is a link to {self.path}, which is not there",
+                hint="Bring that back (is its disk there?), or take the link away",
+                code="no_folder",
+            )
         self._on_fatal = on_fatal
         backups_dir = backups_dir or f"{self.path}.backups"
         self._connection = _open(self.path, backups_dir, migrations_dir, synchronous)
@@ -250,14 +256,14 @@ def _open(path: str, backups_dir: str, migrations_dir: str, synchronous: str) ->
     if swap.waits(path):
         raise migrate.unfinished(path)
     ours = migrate.check_file(path, backups_dir, migrations_dir)
+    if ours:
+        migrate.look(path, backups_dir, migrations_dir)
     try:
         _close_to_others(path)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise migrate.not_permitted(path) from error
         raise
-    if ours:
-        migrate.look(path, backups_dir, migrations_dir)
     connection = sqlite3.connect(
         backup.uri(path, "mode=rw"),
         uri=True,

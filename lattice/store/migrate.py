@@ -79,6 +79,10 @@ def check_file(path: str, backups_dir: str, migrations_dir: str = MIGRATIONS) ->
     if application != APPLICATION_ID:
         raise foreign(path, "it is a SQLite database of another program")
     _refuse_newer(path, version, len(_scripts(migrations_dir)))
+    page, pages = struct.unpack(">H10xI", header[16:32])
+    wanted, there = (page if page > 1 else 65_536) * pages, os.path.getsize(path)
+    if there < wanted and not has_bytes(path + "-wal"):  # with that there, a crash may have left the rest in it
+        raise damaged(path, backups_dir, f"it is cut off, {there:,} bytes of {wanted:,} are left")
     return True
 
 
@@ -88,6 +92,7 @@ def look(path: str, backups_dir: str, migrations_dir: str = MIGRATIONS) -> None:
     try:
         with still(path) as looking:
             version = looking.execute("PRAGMA user_version").fetchone()[0]  # the header lags behind the -wal file
+            application = looking.execute("PRAGMA application_id").fetchone()[0]
             found = looking.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found == "ok":
                 found = misshapen(looking, migrations_dir) or "ok"
@@ -102,6 +107,10 @@ def look(path: str, backups_dir: str, migrations_dir: str = MIGRATIONS) -> None:
         raise  # locked, an I/O error: not a word about what is in it
     except sqlite3.DatabaseError as error:
         raise damaged(path, backups_dir, str(error)) from error
+    except IsADirectoryError as error:
+        raise damaged(path, backups_dir, f"{error.filename} is a folder") from error
+    if application != APPLICATION_ID:  # opened for writing, the one would be written into the other
+        raise damaged(path, backups_dir, "its -wal file is another database's")
     if found != "ok":
         raise damaged(path, backups_dir, " ".join(found.split()))
     _refuse_newer(path, version, len(_scripts(migrations_dir)))

@@ -162,6 +162,8 @@ class Restore(Restoring):
     def test_a_link_stays_a_link(self) -> None:
         real = os.path.join(self.folder, "disk", "real.db")
         os.mkdir(os.path.dirname(real))
+        self.good(self.launch("--no-browser", "--db", real))
+        self.good(self.launch("--stop"))
         os.symlink(real, self.database)
         self.good(self.launch("--no-browser"))
         self.work("one")

@@ -8,6 +8,7 @@ from there; until then the broker does not open what is half done (`store/swap.p
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from typing import NamedTuple
@@ -55,6 +56,7 @@ def choose(chosen, wanted: str) -> Chosen:  # type: ignore[no-untyped-def]
 
 def put(chosen, copy: Chosen | None) -> None:  # type: ignore[no-untyped-def]
     """Put the copy (None: nothing) in the place of the database, and say what was done. Its broker is stopped."""
+    logging.getLogger("lattice").addHandler(logging.NullHandler())  # what goes wrong is raised, and what is done is printed
     path = settings.database_file(chosen.db)
     folder = copies.folder(chosen)
     if os.path.lexists(path):

@@ -7,6 +7,7 @@ is wrong: what is still in the -wal file would be missing.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import sqlite3
@@ -80,6 +81,18 @@ def free_name(folder: str, stem: str) -> str:
         if not os.path.lexists(name):
             return name
     raise FileExistsError(f"{folder} has ten thousand backups named {stem}; remove some")
+
+
+def copy_once(source: sqlite3.Connection, folder: str, stem: str) -> str:
+    """`copy` to a free name of that stem; the last copy of that stem, where it is already what the new one would be."""
+    target = free_name(folder, stem)
+    before = [os.path.join(folder, name) for name in os.listdir(folder) if name.startswith(stem)] if os.path.isdir(folder) else []
+    made = copy(source, target)
+    last = max(before, key=os.path.getmtime, default="")
+    if last and filecmp.cmp(last, made, shallow=False):
+        os.unlink(made)  # a start that fails each time must not fill the disk
+        return last
+    return made
 
 
 def newest(folder: str) -> str:

@@ -179,7 +179,7 @@ def open_schema(connection: sqlite3.Connection, path: str, backups_dir: str, mig
     saved = ""
     if version:
         stem = f"{os.path.splitext(os.path.basename(path))[0].lstrip('.')}-v{version}-before-v{len(scripts)}"
-        saved = backup.copy(connection, backup.free_name(backups_dir, stem))
+        saved = backup.copy_once(connection, backups_dir, stem)
         log.warning("migrating %s from version %d to %d; a copy of it as it was: %s", path, version, len(scripts), saved)
     connection.execute("PRAGMA foreign_keys=OFF")  # has no effect inside a transaction
     try:

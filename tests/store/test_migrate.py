@@ -114,6 +114,20 @@ class Migrations(MigrateCase):
         self.assertEqual(self.version(db.backup), 1)
         shutil.copy(db.backup, self.path)  # as a person would who goes back
         self.assertEqual(self.contents(), before)
+        self.assertEqual(self.open().backup, db.backup, "it is what is there already")
+
+    def test_a_migration_that_fails_each_time_does_not_fill_the_disk_with_copies(self) -> None:
+        self.open().close()
+        self.add(2, SECOND + "INSERT INTO nowhere VALUES (1);")
+        for _ in range(3):
+            with self.assertRaises(sqlite3.OperationalError):
+                self.open()
+        self.assertEqual(os.listdir(self.backups), ["notes-v1-before-v2.db"])
+        os.unlink(os.path.join(self.migrations, "0002_step.sql"))
+        db = self.open()
+        db.write(lambda tx: tx.insert("INSERT INTO notes VALUES (99, 'new')"), at=0.0)
+        db.close()
+        self.add(2, SECOND)
         self.assertEqual(os.path.basename(self.open().backup), "notes-v1-before-v2-2.db")
 
     def test_a_migration_that_fails_leaves_the_database_as_it_was(self) -> None:

@@ -75,7 +75,7 @@ def _newest(folder: str, live: int) -> tuple[float, int] | None:
 def _made(folder: str, now: float) -> list[tuple[float, str]]:
     """(when, path) of the copies made by this rule, oldest first."""
     try:
-        found = [(match[1], match[0]) for match in map(_NAME.fullmatch, os.listdir(folder)) if match is not None]
+        found = [(match[1], match[0]) for name in os.listdir(folder) if (match := _NAME.fullmatch(name))]
     except FileNotFoundError:
         return []
     dated = [(_when(stamp), os.path.join(folder, name)) for stamp, name in sorted(found)]

@@ -23,6 +23,7 @@ _WRITES = _READS | {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE
 _ASKED = frozenset(
     ("user_version", "application_id", "journal_mode", "synchronous", "foreign_keys", "page_size", "page_count", "freelist_count")
 )
+_LOOKS = frozenset(("integrity_check", "foreign_key_check", "table_xinfo"))  # and changes nothing, whatever it is asked
 _LOADS_CODE = frozenset(("load_extension", "fts3_tokenizer"))
 
 
@@ -47,7 +48,7 @@ def confine(connection: sqlite3.Connection, *, writes: bool = False) -> None:
 
     def judge(action: int, first: str | None, second: str | None, *_: str | None) -> int:
         if action == sqlite3.SQLITE_PRAGMA:
-            return sqlite3.SQLITE_OK if second is None and first in _ASKED else sqlite3.SQLITE_DENY
+            return sqlite3.SQLITE_OK if first in _LOOKS or (second is None and first in _ASKED) else sqlite3.SQLITE_DENY
         if action == sqlite3.SQLITE_FUNCTION and second in _LOADS_CODE:
             return sqlite3.SQLITE_DENY
         if action == sqlite3.SQLITE_UPDATE and first == "sqlite_master":

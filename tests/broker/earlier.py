@@ -18,8 +18,9 @@ import tempfile
 from typing import Any
 
 from lattice.domain import events
+from lattice.domain.caller import BROKER
 from lattice.store import migrate
-from lattice.store.database import Database
+from lattice.store.database import Database, Tx
 from tests.broker.broking import House
 
 NEWEST = len([name for name in os.listdir(migrate.MIGRATIONS) if name.endswith(".sql")])
@@ -68,6 +69,7 @@ def carry(newer: str, older: str, version: int) -> None:
         _write_the_log_anew(database)
         for table in tables(database):
             _fill(database, table)
+        _tell_the_log(database)
         assert not database.execute("PRAGMA foreign_key_check").fetchall()
         assert database.execute("PRAGMA main.user_version").fetchone() == (version,)
 
@@ -111,6 +113,22 @@ def _write_the_log_anew(database: sqlite3.Connection) -> None:
     database.row_factory = None
 
 
+def _tell_the_log(database: sqlite3.Connection) -> None:
+    """Every write has its event: so have the rows that were filled in, if the log carries such things."""
+    database.row_factory = sqlite3.Row
+    tx = Tx(database, 1.0, "fill")
+    told = {kind for (kind,) in database.execute("SELECT DISTINCT kind FROM main.events")}
+    for kind, fold in events.FOLDED.items():
+        if kind in told or fold.table not in tables(database):
+            continue
+        for row in database.execute(f"SELECT * FROM main.{fold.table}").fetchall():
+            key = [row[name] for name in fold.key]
+            data = events.folded(fold, dict(fold.missing) | dict(row))
+            there = {name: value for name, value in data.items() if name in row.keys()}
+            events.append(tx, BROKER, kind, [tuple(key) if len(key) > 1 else key[0]], events.canonical(there))
+    database.row_factory = None
+
+
 def _fill(database: sqlite3.Connection, table: str) -> None:
     """Two rows that the table takes, where it has none."""
     if database.execute(f"SELECT COUNT(*) FROM main.{table}").fetchone()[0]:
@@ -127,8 +145,8 @@ def _fill(database: sqlite3.Connection, table: str) -> None:
                 continue
             if name in points:
                 parent, column = points[name]
-                found = database.execute(f"SELECT {column} FROM main.{parent} ORDER BY 1 LIMIT 1")
-                (values[name],) = found.fetchone()
+                found = database.execute(f"SELECT {column} FROM main.{parent} ORDER BY 1 LIMIT 2").fetchall()
+                values[name] = found[number % len(found)][0]
             elif name in allowed:
                 values[name] = allowed[name][number % len(allowed[name])]
             else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import shutil
 import signal
@@ -36,6 +37,8 @@ class Upgrades(unittest.TestCase):
     time_bound_s = 300.0
 
     def setUp(self) -> None:
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
         self.folder = os.path.realpath(self.enterContext(tempfile.TemporaryDirectory()))
         self.path = os.path.join(self.folder, "lattice.db")
         self.backups = os.path.join(self.folder, "copies")

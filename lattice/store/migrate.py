@@ -124,13 +124,13 @@ def misshapen(connection: sqlite3.Connection, migrations_dir: str = MIGRATIONS) 
         return ""
     found, wanted = _shape(connection), _made_by(scripts[:version])
     for shape in sorted(wanted - found, key=str):
-        return f"its {' '.join(map(str, shape[:3]))} is not as it was made"
+        return f"its {shape[0]} {shape[1]} ({shape[2]}) is not as version {version} made it"
     try:
         later = _made_by(scripts) - wanted
     except sqlite3.Error:
         return ""  # whoever applies them hears of it
     for shape in sorted(later & found, key=str):
-        return f"its number says version {version}, but it has the {' '.join(map(str, shape[:3]))} of a later one"
+        return f"its number says version {version}, but it has the {shape[0]} {shape[1]} ({shape[2]}) of a later one"
     return ""
 
 

@@ -148,14 +148,14 @@ class Restore(Restoring):
         self.good(self.c2("lock", "/r/a.py", PEER_ID="carl"))
         token = self.value(self.database, "SELECT value FROM counters")
         self.good(self.launch("--restore", copy, "--no-browser"))
-        self.assertIn("task_id: 5", self.good(self.c2("add", "after")))
+        self.assertIn("task 5,", self.good(self.c2("add", "after")))
         self.good(self.c2("lock", "/r/a.py", PEER_ID="carl"))
         self.assertGreater(self.value(self.database, "SELECT value FROM counters"), token)
         self.good(self.launch("--stop"))
         with open(self.database, "wb") as file:
             file.write(b"gone")
         self.good(self.launch("--restore", copy, "--no-browser"))
-        self.assertRegex(self.good(self.c2("add", "after")), r"task_id: 10\d\d\d\n", "what was handed out cannot be known: they leap")
+        self.assertRegex(self.good(self.c2("add", "after")), r"task 10\d\d\d,", "what was handed out cannot be known: they leap")
         self.assertIn("sound: ", self.good(self.c2("verify")))
         self.assertIn("restored", self.good(self.c2("log")))
 

@@ -81,9 +81,9 @@ _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800\u17b4\u17b5")
 _LOOK_ALIKES = dict(
     zip(
         "авсԁеһіјкӏмнорԛѕтуѵԝхгАВСЕНІЈКМОРЅТУХ" "αεικνορτυχγΑΒΕΖΗΙΚΜΝΟΡΤΥΧ" "օսոհցզ" "ıɡɑɩʟᴀᴄᴅᴇɪᴊᴋᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢłøđ"
-        "‹›〈〉⟨⟩❮❯❬❭˂˃ᐸᐳ≺≻" "“”„‟«»″‘’‚‛′ʹ`´" "∶ː꞉︰" "∕⁄⧸╱" "ǀ│∣❘┃" "▁‗ˍ" "‐‑‒–—―−" "❴❵",
+        "‹›〈〉⟨⟩❮❯❬❭˂˃ᐸᐳ≺≻" "“”„‟«»″‘’‚‛′ʹ´" "∶ː꞉︰" "∕⁄⧸╱" "ǀ│∣❘┃" "▁‗ˍ" "‐‑‒–—―−" "❴❵",
         "abcdehijklmhopqstuvwxrABCEHIJKMOPSTYX" "aeikvoptuxyABEZHIKMNOPTYX" "ounhgq" "igaiLacdeijkmnoprstuvwyzlod"
-        "<><><><><><><><>" '"""""""' "''''''''" "::::" "////" "|||||" "___" "-------" "{}",
+        "<><><><><><><><>" '"""""""' "'''''''" "::::" "////" "|||||" "___" "-------" "{}",
         strict=True,
     )
 )  # fmt: skip
@@ -95,7 +95,8 @@ class _Fold(dict[int, str]):
     def __missing__(self, code: int) -> str:
         if len(self) > 20_000:  # a text that shows every sign there is shall not be kept for ever
             self.clear()
-        plain = "".join(map(self._plain, unicodedata.normalize("NFKD", chr(code))))
+        # Looked up whole first: taken apart, a double low line is a blank with two lines below it.
+        plain = _LOOK_ALIKES.get(chr(code)) or "".join(map(self._plain, unicodedata.normalize("NFKD", chr(code))))
         self[code] = plain
         return plain
 

@@ -33,6 +33,14 @@ class CorpusTest(unittest.TestCase):
         self.assertGreaterEqual(count, 300)
         self.assertEqual([], refused)  # the promise is 99.5 %; of these texts none is refused
 
+    def test_a_sign_that_looks_like_another_is_read_as_that_and_plain_ones_as_themselves(self) -> None:
+        for sign, plain in content._LOOK_ALIKES.items():
+            self.assertEqual(plain, sign.translate(content._FOLD), hex(ord(sign)))
+        for code in range(32, 127):
+            self.assertEqual(chr(code), chr(code).translate(content._FOLD))
+        for text in ("<tool\u2017use>", '{\u2033name\u2033: "x", "arguments": {}}', "data\ufe30text/html,xyz"):
+            self.assertIsNotNone(judge(text, "message"), text)
+
     def test_the_place_is_in_the_text_as_it_was_given(self) -> None:
         for before in (
             "", "é" * 7 + " ", "زبان‌ ", "ﬃ ㍿ İ ", "\u200b\u200b \U0001f600 ",

@@ -72,7 +72,7 @@ def lock_path(path: str, base: str, *, folds: bool | None = None) -> str:
     """
     import unicodedata  # here: a session loads this module before its first answer (design D13)
 
-    text = path.strip()
+    text = path.strip().replace("\\", "/")  # before anything is taken apart: `src\..\a.py` goes up too
     if not text:
         raise BadRequest("file_path is required")
     if len(text) > MAX_PATH:
@@ -86,6 +86,8 @@ def lock_path(path: str, base: str, *, folds: bool | None = None) -> str:
     text = os.path.normpath(text).replace("\\", "/")
     if text.startswith("//"):  # normpath keeps exactly two leading slashes, as POSIX allows
         text = text[1:]
+    if text != text.strip():  # as from `src/ /`: spelled so, it would be another path the next time
+        raise BadRequest("file_path begins or ends in a name with a blank at its edge")
     if folds_case() if folds is None else folds:
         text = text.casefold()
     return unicodedata.normalize("NFC", text)  # last: folding takes some letters apart

@@ -30,7 +30,7 @@ def of(text: str, base: str, *, literal: bool = False, folds: bool | None = None
 
     `literal`: it is the name of a file, whatever signs are in it. `folds`: see `names.lock_path`.
     """
-    text = text.strip()
+    text = text.strip().replace("\\", "/")
     if not text:
         raise BadRequest("file_path is required")
     full = os.path.join(base, text) if base else text
@@ -107,7 +107,7 @@ def _glob(parts: list[str], first: int, folds: bool | None) -> str:
     if len(rest) > MAX_SEGMENTS:
         raise BadRequest(f"a glob has at most {MAX_SEGMENTS} segments after its first sign")
     fixed = "/".join(parts[:first])
-    pattern = names.lock_path("/".join(rest), "", folds=folds)
+    pattern = names.lock_path("./" + "/".join(rest), "", folds=folds)  # a blank that begins a name is no edge of the text
     if not fixed:
         return f"/{pattern}" if first else pattern  # below the root, or of no known folder
     return f"{names.lock_path(fixed, '', folds=folds).rstrip('/')}/{pattern}"

@@ -41,6 +41,7 @@ class OneFileIsOnePath(Folder):
         spellings = (
             "src/a.py", real, "./src/a.py", "src/./a.py", "src//a.py", "src/../src/a.py", "../repo/src/a.py", " src/a.py ", "src/a.py\t",
             "lib/a.py", "alias.py", "../link/src/a.py", f"{self.top}/link/lib/a.py", f"/{real}", f"//{real}", "src/a.py/",
+            "src\\a.py", ".\\src\\..\\src\\a.py", "lib\\a.py", "src/\\a.py", "..\\repo/src\\a.py",
         )  # fmt: skip
         for text in spellings:
             self.assertEqual(("file", real), self.of(text), text)
@@ -82,6 +83,9 @@ class OneFileIsOnePath(Folder):
             "x" * (names.MAX_PATH + 1),
             "src/*/../x",
             "*/./x",
+            "src\\*\\..\\x",
+            "src/ /",
+            "src/ *.py",
             "*/" * 33 + "x",
         ):
             with self.assertRaises(BadRequest, msg=repr(text)):
@@ -92,6 +96,7 @@ class FileDirectoryOrGlob(Folder):
     def test_a_directory_is_one_that_is_there_or_ends_in_a_slash(self) -> None:
         self.assertEqual(("dir", f"{self.repo}/src"), self.of("src"))
         self.assertEqual(("dir", f"{self.repo}/src"), self.of("src/"))
+        self.assertEqual(("dir", f"{self.repo}/src"), self.of("src\\"))
         self.assertEqual(("dir", self.repo), self.of("."))
         self.assertEqual(("dir", f"{self.repo}/new"), self.of("new/"))
         self.assertEqual(("file", f"{self.repo}/new"), self.of("new"))

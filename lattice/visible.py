@@ -6,11 +6,12 @@ inside an emoji and in scripts that join, the selectors behind a sign that has v
 flag, direction marks in a text that has right-to-left letters. Nothing is ever taken away.
 
 For display only; what is stored stays as it was sent. Linear in the length. A session loads it before
-its first answer, so it imports only `re` and compiles nothing until there is something to show.
+its first answer, so it imports only `re`, with what that brings, and compiles nothing until it must.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 
 _HIDDEN = (
@@ -43,13 +44,16 @@ def visible(text: str) -> str:
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
     has_right_to_left = not text.isascii() and any(_in(sign, _RIGHT_TO_LEFT) for sign in set(text))
+    written_out = -1  # where the last sign that was written out ends: nothing belongs to such a one
 
     def shown(found: re.Match[str]) -> str:
-        sign = found[0]
+        nonlocal written_out
+        sign, start, end = found[0], found.start(), found.end()
         if len(sign) > 1 or (sign in "\u200e\u200f\u061c" and has_right_to_left):
             return sign
-        if _belongs(sign, text[max(found.start() - 1, 0) : found.start()], text[found.end() : found.end() + 1]):
+        if _belongs(sign, "" if start == written_out else text[max(start - 1, 0) : start], text[end : end + 1]):
             return sign
+        written_out = end
         return f"⟨U+{ord(sign):04X}⟩"
 
     return re.sub(_HIDDEN, shown, text)
@@ -61,6 +65,7 @@ def one_line(text: str, limit: int) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
+@functools.lru_cache(maxsize=1024)  # a hidden sign seldom comes alone
 def _in(sign: str, ranges: str) -> bool:
     return sign != "" and any(low <= sign <= high for low, high in zip(ranges[::2], ranges[1::2], strict=True))
 
@@ -76,7 +81,7 @@ def _belongs(sign: str, before: str, after: str) -> bool:
     if "\ufe00" <= sign <= "\ufe0d" or "\U000e0100" <= sign <= "\U000e01ef":
         return _in(before, _HAS_VARIANTS)
     if sign == "\u200b":
-        return _in(before, _WRITES_NO_SPACES) and _in(after, _WRITES_NO_SPACES)
+        return _in(before, _WRITES_NO_SPACES) and _in(after, _WRITES_NO_SPACES) and after not in "\u17b4\u17b5"
     if "\u180b" <= sign <= "\u180f":
         return _in(before, _MONGOLIAN)
     return False

@@ -28,27 +28,25 @@ VERSIONS = (
 )  # fmt: skip
 HEADERS = (
     b"X: y", b"x:y", b"X : y", b" X: y", b"X", b": y", b"X:", b"X: \0", b"X: \x7f", b"X: \xff\xfe", b"X\xe9: y", b"X: y\n Z: w",
-    b"X: y\r Z", b"X:\t" + b"\t" * 20_000 + b"\0",
-    b"X: y\r\n z", b"X: y\r\n\tz", b"(X): y", b"X[0]: y", b"X: " + b"y" * 20_000, b"X" * 5000 + b": y", b"Connection: keep-alive",
-    b"Connection: close", b"Connection: upgrade", b"Connection: close, x", b"Upgrade: websocket", b"Upgrade: h2c", b"HTTP2-Settings: x",
-    b"Sec-WebSocket-Key: x", b"Expect: 100-continue", b"Expect: 200-ok", b"TE: trailers", b"Trailer: X", b"Range: bytes=0-", b"Via: 1.1 x",
-    b"If-None-Match: *", b"Accept: text/html", b"Accept-Encoding: gzip", b"Cookie: a=b", b"Forwarded: host=evil", b"X-Forwarded-Host: evil",
-    b"X-HTTP-Method-Override: DELETE", b"Last-Event-ID: 7", b"Last-Event-ID: \xff", b"Last-Event-ID: " + b"9" * 400,
-    b"Authorization: Bearer", b"Authorization: Bearer x", b"Authorization: Basic eDp5", b"Authorization: Ticket x", b"Authorization:",
-    b"Authorization: Bearer \xff", b"Authorization: Bearer " + b"A" * 9000, b"Origin: null", b"Origin: http://evil.example", b"Origin:",
-    b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Site: none", b"Sec-Fetch-Mode: navigate", b"Host: evil.example", b"Host:", b"host: x",
-    b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"transfer-encoding: x", b"Transfer-Encoding:\tchunked",
-    b"Content-Encoding: gzip", b"Content-Encoding: identity", b"Content-Type: text/plain", b"Content-Type: application/json",
-    b"Content-Length: 0", b"Content-Length: -1", b"Content-Length: +1", b"Content-Length: 1_0", b"Content-Length: 99999999999999999999",
+    b"X: y\r Z", b"X:\t" + b"\t" * 20_000 + b"\0", b"X: y\r\n z", b"X: y\r\n\tz", b"(X): y", b"X[0]: y", b"X: " + b"y" * 20_000,
+    b"X" * 5000 + b": y", b"Connection: keep-alive", b"Connection: close", b"Connection: upgrade", b"Connection: close, x",
+    b"Upgrade: websocket", b"Upgrade: h2c", b"HTTP2-Settings: x", b"Sec-WebSocket-Key: x", b"Expect: 100-continue", b"Expect: 200-ok",
+    b"TE: trailers", b"Trailer: X", b"Range: bytes=0-", b"Via: 1.1 x", b"If-None-Match: *", b"Accept: text/html",
+    b"Accept-Encoding: gzip", b"Cookie: a=b", b"Forwarded: host=evil", b"X-Forwarded-Host: evil", b"X-HTTP-Method-Override: DELETE",
+    b"Last-Event-ID: 7", b"Last-Event-ID: \xff", b"Last-Event-ID: " + b"9" * 400, b"Authorization: Bearer", b"Authorization: Bearer x",
+    b"Authorization: Basic eDp5", b"Authorization: Ticket x", b"Authorization:", b"Authorization: Bearer \xff",
+    b"Authorization: Bearer " + b"A" * 9000, b"Origin: null", b"Origin: http://evil.example", b"Origin:", b"Sec-Fetch-Site: cross-site",
+    b"Sec-Fetch-Site: none", b"Sec-Fetch-Mode: navigate", b"Host: evil.example", b"Host:", b"host: x", b"Transfer-Encoding: chunked",
+    b"Transfer-Encoding: identity", b"transfer-encoding: x", b"Transfer-Encoding:\tchunked", b"Content-Encoding: gzip",
+    b"Content-Encoding: identity", b"Content-Type: text/plain", b"Content-Type: application/json", b"Content-Length: 0",
+    b"Content-Length: -1", b"Content-Length: +1", b"Content-Length: 1_0", b"Content-Length: 99999999999999999999",
     b"Content-Length: 1048577", b"Content-Length: 0x10", b"Content-Length: 1, 1", b"Content-Length:",
 )  # fmt: skip
 NO_REQUESTS = (
     b"\r\n", b"\n", b"\r\n\r\n", b"\0", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"{}",
-    b"\xff" * 40,
-    b"GET", b"GET ", b"GET /", b"GET / HTTP/1.1", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost", b"EHLO x\r\n", b"A" * 70_000,
-    b" " * 100,
-    b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 150 + b"\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"*1\r\n$4\r\nPING\r\n",
-    b"\x05\x01\x00",
+    b"\xff" * 40, b"GET", b"GET ", b"GET /", b"GET / HTTP/1.1", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost", b"EHLO x\r\n",
+    b"A" * 70_000, b" " * 100, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 150 + b"\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"*1\r\n$4\r\nPING\r\n", b"\x05\x01\x00",
 )  # fmt: skip
 NAVIGATION = tuple(line.encode() for line in hostile.NAVIGATES)
 

@@ -32,6 +32,7 @@ from lattice.hooks import compact_json, shell
 from lattice.visible import visible
 from lattice.web import body as strict
 from lattice.web import head, router
+from tests.costs import SIZE, growth, loops, took
 from tests.running import Broker, Peer, Wire, figure
 from tests.threats import pumps
 from tests.threats.attacked import Attacked, Call
@@ -282,7 +283,6 @@ class S11CompressedBodies(Attacked):
 
 # -- S12 ----------------------------------------------------------------------------------------------------------------------
 
-SIZE = 10 * 1024
 BODIES_EACH = 20
 # How much longer than a loop over its signs that does nothing. The loop takes 0.2 ms: 100 of it are 20 ms.
 MOST = 100
@@ -399,12 +399,11 @@ class S12RunawayExpressions(unittest.TestCase):
         ]
         slow = []
         for name, (read, most) in READERS.items():
-            costs = sorted(((_took(read, text), text) for text in texts), reverse=True)
+            costs = sorted(((took(read, text), text) for text in texts), reverse=True)
             for _, text in costs[: figure(1, 2)]:
-                longer = text[:-1] * 4 + text[-1:]
                 cost = loops(read, text, times=5)
-                grows = min(_took(read, longer) / _took(read, text) for _ in range(5)) if loops(read, longer) > most / 20 else 4.0
-                if cost > most or grows > 9:  # in proportion it is 4; with the square it is 16
+                grows = growth(read, text) if cost > most / 80 else 4.0
+                if cost > most or grows > 9:
                     slow.append((name, round(cost), round(grows, 1), text[:80], text[-8:]))
         self.assertEqual([], slow)
 
@@ -431,24 +430,6 @@ def _uses(module: str) -> tuple[tuple[str, str], ...]:
         nodes = list(ast.walk(ast.parse(file.read())))
     calls = [node.func for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
     return tuple((call.value.id, call.attr) for call in calls if isinstance(call.value, ast.Name))
-
-
-def loops(work: Callable[..., object], *given: object, times: int = 3) -> float:
-    """How long it takes, in loops over SIZE signs that do nothing. Loop and work in turns, by the thread's own clock, the best of
-    some times: what else the machine does slows both.
-    """
-    return min(_took(work, *given) / _took(_loop) for _ in range(times))
-
-
-def _took(work: Callable[..., object], *given: object) -> float:
-    began = time.thread_time()
-    work(*given)
-    return time.thread_time() - began
-
-
-def _loop() -> None:
-    for _ in "a" * SIZE:
-        pass
 
 
 if __name__ == "__main__":

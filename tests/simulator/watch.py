@@ -164,7 +164,7 @@ class Watch:
         """The row is what the log says."""
         values = key if isinstance(key, tuple) else (key,)
         found = self.rows(FOLDED[kind].by_key, *values)
-        row = events._folded(FOLDED[kind], found[0]) if found else None
+        row = events.folded(FOLDED[kind], found[0]) if found else None
         self._must(row == self.state[kind].get(key), f"{kind} {key}: the table says {row}, the log {self.state[kind].get(key)}")
 
     @staticmethod
@@ -403,7 +403,7 @@ class Watch:
     def _as_folded(self) -> dict[str, dict[str, Any]]:
         """The state in the shape of `events.fold`."""
         return {
-            kind: {events._canonical(list(key) if isinstance(key, tuple) else key): one for key, one in things.items()}
+            kind: {events.canonical(list(key) if isinstance(key, tuple) else key): one for key, one in things.items()}
             for kind, things in self.state.items()
         }
 

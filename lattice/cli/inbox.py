@@ -7,7 +7,6 @@ command says is what the session gets.
 
 from __future__ import annotations
 
-import json
 import sys
 
 from lattice import names
@@ -26,7 +25,7 @@ def take(door: Door, as_json: bool) -> int:
     receipts = [str(one["receipt"]) for one in messages if one.get("receipt")] if isinstance(messages, list) else []
     was_shown = False
     try:
-        print(json.dumps(answer, ensure_ascii=False, indent=1) if as_json else show.said("check_messages", answer), flush=True)
+        print(show.as_json(answer) if as_json else show.said("check_messages", answer), flush=True)
         was_shown = not door.is_person or sys.stdout.isatty()
     finally:
         if receipts:

@@ -7,7 +7,6 @@ Light: what a short verb loads is the contract and a socket.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
@@ -56,7 +55,9 @@ def _outcome(words: list[str]) -> int:
         return _fail(typed, WRONG_LINE)
     except Refusal as problem:
         if "--json" in words:  # a refusal is an answer too
-            print(json.dumps(problem.as_json(), ensure_ascii=False, indent=1), flush=True)
+            from lattice.cli import show
+
+            print(show.as_json(problem.as_json()), flush=True)
         hint = "start it: c2-lattice start" if problem.code == "unreachable" else problem.hint
         return _fail(problem.message + (f" ({hint})" if hint else ""), _status(problem))
     except BrokenPipeError:
@@ -97,7 +98,7 @@ def _run(words: list[str]) -> int:
 
 
 def _do(door: Door, operation, values: dict[str, object], as_json: bool) -> int:  # type: ignore[no-untyped-def]
-    from lattice.cli import told
+    from lattice.cli import show, told
 
     if operation.name == "check_messages":
         from lattice.cli import inbox
@@ -119,7 +120,7 @@ def _do(door: Door, operation, values: dict[str, object], as_json: bool) -> int:
     call = verbs.call_of(operation, placed, base=base, tmux=door.environ.get("TMUX", ""))
     answer = door.call(call.method, call.path, call.body)
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False, indent=1), flush=True)
+        print(show.as_json(answer), flush=True)
         return DONE
     if "workspace" not in values and "workspace" in placed and "workspace" not in answer:
         answer = {**answer, "workspace": placed["workspace"]}  # it is not asked for, so it is said

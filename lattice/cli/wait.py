@@ -9,7 +9,6 @@ for; one that was never there is not. Ends when the shell that started it is gon
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -43,7 +42,7 @@ def main(words: list[str]) -> int:
     if not is_there:
         what, but = ("nothing urgent", f" ({line})" if waiting.get("unread") else "") if is_urgent else ("no mail", "")
         line = f"{what} within {timeout_s:g} s{but}"
-    print(json.dumps(waiting, ensure_ascii=False) if as_json else line, flush=True)
+    print(show.as_json(waiting, indent=None) if as_json else line, flush=True)
     return IS_THERE if is_there else TIME_IS_UP
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unittest
 
@@ -40,6 +41,14 @@ class Shown(unittest.TestCase):
             for operation in OPERATIONS:
                 with self.subTest(repr(text) + operation.name):
                     self.assertIsNone(FORBIDDEN.search(told.said(operation.name, answer)))
+
+    def test_json_has_the_same_values_and_no_sequence_either(self) -> None:
+        for text in SEQUENCES:
+            answer = {"messages": [{"content": f"a{text}b", text: 1}], "more": 0}
+            self.assertIsNone(FORBIDDEN.search(show.as_json(answer)), repr(text))
+            self.assertEqual(answer, json.loads(show.as_json(answer)))
+        family = {"content": "می‌خواهم 👨‍👩‍👧 ✈️"}
+        self.assertEqual(json.dumps(family, ensure_ascii=False), show.as_json(family, indent=None), "what people write stays legible")
 
     def test_a_body_stands_behind_a_bar_on_every_line(self) -> None:
         said = show.said(

@@ -263,9 +263,10 @@ def _redacted(answer: Answer, you: str) -> str:
     counts, copies = answer.get("redacted"), answer.get("copies")
     things = ", ".join(f"{cell(count)} {cell(kind)}" for kind, count in counts.items()) if isinstance(counts, dict) else ""
     what = f"{things or 'nothing that is kept'}; {cell(answer.get('events'))} event(s) of the log"
+    names = f"it is in names too, which stay: {cell(answer['left_in'])}" if answer.get("left_in") else ""
     if answer.get("dry_run"):
-        return f"would be redacted: {what}. Nothing was changed"
-    lines = [f"redacted: {what}"]
+        return f"would be redacted: {what}. Nothing was changed" + (f"; {names}" if names else "")
+    lines = [f"redacted: {what}", *([names] if names else [])]
     if answer.get("out_of_the_files") is False:
         lines.append("what stood there may still lie in the -wal file: somebody was reading. c2-lattice stop empties it")
     if isinstance(copies, list) and copies:

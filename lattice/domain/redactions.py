@@ -25,6 +25,8 @@ PLACES: dict[str, tuple[Texts, ...]] = {
     "peer": (peers.TEXTS,),
     "run": (runs.TEXTS,),
     "message": (messages.TEXTS,),
+    "delivery": (messages.DELIVERY_TEXTS,),
+    "receipt": (messages.PROOF_TEXTS,),
     "escalation": (escalations.TEXTS,),
     "task": (tasks.TEXTS,),
     "lock": (locks.TEXTS,),
@@ -33,9 +35,17 @@ PLACES: dict[str, tuple[Texts, ...]] = {
     "conversation": (conversations.TEXTS,),
 }
 
+# What things are called by. It stays: to call them otherwise is for whoever named them.
+NAMES = (
+    ("events", "subject"), ("lock_queue", "file_path"), ("locks", "file_path"), ("lost_locks", "file_path"), ("lost_locks", "reason"),
+    ("memory", "key"), ("memory", "supersedes"), ("memory_history", "key"), ("memory_history", "supersedes"),
+    ("peers", "git_branch"), ("peers", "git_dirty_files"), ("peers", "id"),
+    ("peers", "working_dir"), ("runs", "id"), ("seats", "workspace"), ("workspaces", "name"),
+)  # fmt: skip
+
 
 def redact(tx: Tx, caller: Caller, *, what: str, which: str, workspace: str | None, dry_run: bool) -> dict[str, Any]:
-    """{ok, redacted: {kind: how many}, events: how many}. NotFound when there is nothing of that."""
+    """{ok, redacted: {kind: how many}, events: how many, left_in: names with the text in them}. NotFound when there is nothing of that."""
     if what == "text" and len(which) < SHORTEST:
         raise BadRequest(f"a text to redact has at least {SHORTEST} characters", hint="name the thing instead: memory KEY, message ID, …")
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(tx.at))
@@ -48,7 +58,8 @@ def redact(tx: Tx, caller: Caller, *, what: str, which: str, workspace: str | No
             changed.setdefault(kind, []).extend(key[:width] if isinstance(key, tuple) else key for key in keys)
     changed = {kind: list(dict.fromkeys(keys)) for kind, keys in changed.items() if keys}
     of_log = events.holding(tx, changed, hidden.spellings() if hidden.text else [])
-    if not changed and not of_log:
+    left_in = _names_with(tx, which) if hidden.text else []
+    if not changed and not of_log and not left_in:
         raise NotFound(f"{what} {which if what != 'text' else ''}".rstrip() + " is nowhere here", hint="c2-lattice search finds it")
     counts = {kind: len(keys) for kind, keys in changed.items()}
     if not dry_run:
@@ -62,7 +73,17 @@ def redact(tx: Tx, caller: Caller, *, what: str, which: str, workspace: str | No
         events.note(tx, caller, "redacted", [], of=what, things=things, counts=counts, events=len(of_log))
         for peer_id in changed.get("peer", []):
             tx.after("peer", str(peer_id))
-    return {"ok": True, "redacted": counts, "events": len(of_log)}
+    return {"ok": True, "redacted": counts, "events": len(of_log), "left_in": left_in}
+
+
+def _names_with(tx: Tx, text: str) -> list[str]:
+    """`table.column` of names that hold the text."""
+    # Both come from the table above.
+    return [
+        f"{table}.{column}"
+        for table, column in NAMES
+        if tx.one(f"SELECT 1 FROM {table} WHERE INSTR({column}, ?) LIMIT 1", (text,)) is not None
+    ]
 
 
 def _meant(tx: Tx, what: str, which: str, workspace: str | None) -> list[tuple[str, Key | None]]:

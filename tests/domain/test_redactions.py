@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import unittest
 
-from lattice.domain import events
+from lattice.domain import events, redactions
 from lattice.domain.caller import BROKER
 from tests.broker.broking import PERSON, BrokerCase
+from tests.running import TOP
 
 SECRET = 'sk-"live"\\4711-ä'  # signs that JSON writes otherwise
 MARK = "[redacted by command-center, 2"
@@ -116,6 +118,40 @@ class OfAText(Redaction):
         self.redact("text", SECRET)
         self.refused(404, PERSON, "/redact", {"what": "text", "which": SECRET})
         self.verified()
+
+    def test_an_acknowledgement_that_is_only_on_a_receipt_goes_too(self) -> None:
+        asked = self.house.send("w1", "w2", "thanks")["message_id"]
+        self.house.texts("w2")
+        self.assertTrue(self.house.send("w2", "w1", "thank you", "status_update", reply_to=asked).get("folded"))
+        self.redact("text", "thank you")
+        self.assertEqual([], self.holding("thank you"))
+
+    def test_names_stay_and_are_said_to(self) -> None:
+        self.house.post("w1", "/memory", key="hunter2-key", value="harmless")
+        said = self.redact("text", "hunter2-key")
+        self.assertEqual((["events.subject", "memory.key"], {}), (said["left_in"], said["redacted"]))
+
+
+class EveryColumn(unittest.TestCase):
+    def test_of_the_schema_holds_a_text_that_is_taken_out_or_a_name_that_is_looked_at_or_a_word_of_ours(self) -> None:
+        """A new column with a text of a peer in it must be entered in its module's `Texts`."""
+        words = set(
+            "state status role kind mode reach way type confidence priority verdict category turn_type op nonce digest hash prev"
+            " process resume_hash gist receipt tool_use_id caller actor paused_by ended_by last_stop_reason ways client git_last_commit"
+            " sender_id on_behalf recipient raised_by resolved_by created_by assigned_to reserved_for left_by peer_id peer taken_by address"
+            " returned".split()
+        )
+        texts = {(one.table, column) for places in redactions.PLACES.values() for one in places for column in (*one.columns, *one.json)}
+        with open(os.path.join(TOP, "lattice", "store", "schema.sql"), encoding="utf-8") as file:
+            tables = re.findall(r"CREATE TABLE (\w+) \((.*?)\n\)", file.read(), re.DOTALL)
+        unused = {"rooms", "room_members", "room_posts"}  # no operation writes there yet
+        beside = {("idempotency", "answer"), ("idempotency", "key"), ("events", "data"), ("counters", "name"), ("events", "kind")}
+        for table, body in tables:
+            for column in re.findall(r"^\s+(\w+)\s+TEXT", body, re.MULTILINE):
+                if table in unused or column in words or column in ("run_id", "workspace") or (table, column) in beside:
+                    continue
+                self.assertIn((table, column), texts | set(redactions.NAMES), "say whether it holds a text, a name, or a word of ours")
+        self.assertEqual(set(), texts & set(redactions.NAMES))
 
 
 class OfAThing(Redaction):

@@ -89,9 +89,9 @@ def release(tx: Tx, caller: Caller, *, file_path: str, token: int | None = None,
 def _must_be_current(tx: Tx, caller: Caller, file_path: str, token: int, row: Any | None) -> None:
     """Conflict (stale_token) where this token is not, or no longer, the caller's grant."""
     if row is not None and row["peer_id"] == caller.id:
-        if token == row["token"]:
+        if token == row["token"] and row["state"] == "held":
             return
-        why = f"it was granted anew as {row['token']}"
+        why = f"it was granted anew as {row['token']}" if token != row["token"] else "you lost it since, and it is closed for a while"
     elif row is not None:
         why = f"{row['peer_id']} holds it now"
     elif lost_to(tx, caller.id, "file", file_path) is not None:

@@ -243,6 +243,7 @@ class LeasesOfLocks(BrokerCase):
         self.refused(409, "w2", "/lock", {"file_path": "/src/a.py"}, code="lock_closed")
         check = self.house.get("w1", f"/locks/check?file_path=/src/a.py&token={token}")
         self.assertEqual((False, False), (check["yours"], check["token_is_current"]))
+        self.refused(409, "w1", "/unlock", {"file_path": "/src/a.py", "token": token}, code="stale_token")
         self.house.pass_time(29, "arch", "w2")
         self.refused(409, "w2", "/lock", {"file_path": "/src/a.py"}, code="lock_closed")
         self.house.pass_time(3, "arch", "w2")

@@ -28,6 +28,7 @@ from lattice.errors import Refusal
 from lattice.guard import tokens
 from lattice.store import writer
 from lattice.web.server import Answer, Parked, Stream
+from tests.broker import databases
 from tests.running import until
 
 T = TypeVar("T")
@@ -73,10 +74,12 @@ class House:
         self.woken: list[str] = []
         self.stops = 0
         self.connections = itertools.count(1)
+        databases.begin(self.config.db)  # type: ignore[attr-defined]
         self.start()
 
     def start(self) -> None:
         self.broker = Broker(self.config, SECRET, 7899, clock=self.clock, on_fatal=self.fatal.append, stop=self._stop, pid=4711, environ={})
+        databases.unsynced(self.broker)
         self.broker.later = self.later.append
         self.broker.wake_key = self.woken.append
         self.sweep = Sweep(self.broker)

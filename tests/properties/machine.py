@@ -7,26 +7,30 @@ passes small numbers, and the machine makes something of any number. `check` hol
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
 import os
 import sqlite3
 import types
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 from lattice import settings
-from lattice.broker.app import Broker
+from lattice.broker import app
+from lattice.broker.page import Page
 from lattice.broker.sweep import Sweep
 from lattice.clock import ManualClock
 from lattice.domain.events import FOLDED
 from lattice.errors import Refusal
 from lattice.guard import tokens
+from tests.broker import databases
 
 PEERS = ("arch", "p1", "p2", "p3")
 PATHS = ("/m/a.py", "/m/b.py", "/m/c.py")
 KEYS = ("k1", "k2")
 SILENT_S = 15.0
+PAGE = functools.cache(Page)
 
 
 @dataclass
@@ -67,18 +71,23 @@ class Machine:
         self.given_up: set[tuple[str, int]] = set()  # (recipient, message) that died for want of proof
         self.done = 0
         self.answers: dict[int, int] = {}
+        databases.begin(self.path)
         self.start()
         for id in PEERS:
             self.enrol(id)
 
     def start(self) -> None:
-        self.broker = Broker(self.config, self.secret, 7899, clock=self.clock, on_fatal=self.fatal)
+        with mock.patch.object(app, "Page", PAGE):  # which nobody here asks for; to read it anew takes longer than a walk's steps
+            self.broker = app.Broker(self.config, self.secret, 7899, clock=self.clock, on_fatal=self.fatal)
+        databases.unsynced(self.broker)
+        self.reader = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
         self.sweep = Sweep(self.broker)
 
     def fatal(self, message: str) -> None:
         raise AssertionError(message)
 
     def close(self) -> None:
+        self.reader.close()
         self.broker.close()
 
     # -- asking the broker
@@ -286,12 +295,11 @@ class Machine:
 
     def forget_dead(self, who: str) -> None:
         """What came back five times is given up, openly: it is dead with a reason, and its sender is told."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as database:
-            rows = database.execute("SELECT message_id, reason FROM deliveries WHERE recipient = ? AND state = 'dead'", (who,)).fetchall()
-            notices = database.execute(
-                "SELECT d.message_id, d.recipient FROM deliveries d JOIN messages m ON m.id = d.message_id"
-                " WHERE m.sender_id NOT IN ('arch', 'p1', 'p2', 'p3') AND d.state = 'queued' ORDER BY d.message_id"
-            ).fetchall()  # fmt: skip
+        rows = self.rows("SELECT message_id, reason FROM deliveries WHERE recipient = ? AND state = 'dead'", who)
+        notices = self.rows(
+            "SELECT d.message_id, d.recipient FROM deliveries d JOIN messages m ON m.id = d.message_id"
+            " WHERE m.sender_id NOT IN ('arch', 'p1', 'p2', 'p3') AND d.state = 'queued' ORDER BY d.message_id"
+        )
         for id, reason in rows:
             assert reason, "a dead message says why"
             if id in self.model.mail[who]:
@@ -344,7 +352,7 @@ class Machine:
         """The broker is started anew on the same database: everyone gets a full term."""
         if c % 4:
             return  # rarely
-        self.broker.close()
+        self.close()
         self.start()
         self.model.heard = dict.fromkeys(self.model.heard, self.clock.monotonic())
 
@@ -361,8 +369,7 @@ class Machine:
     # -- the two against each other
 
     def rows(self, sql: str, *values: object) -> list[Any]:
-        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as database:
-            return [row[0] if len(row) == 1 else row for row in database.execute(sql, values)]
+        return [row[0] if len(row) == 1 else row for row in self.reader.execute(sql, values)]
 
     def check(self) -> None:
         """The tables are what the model says, and what the log says."""

@@ -6,8 +6,11 @@ import importlib.util
 import tempfile
 import unittest
 
+from tests.figures import measured
 from tests.properties.machine import Machine
 from tests.running import chance, figure
+
+STEPS = 50
 
 
 @unittest.skipUnless(importlib.util.find_spec("hypothesis"), "needs hypothesis: pip install hypothesis (.ci/run does)")
@@ -20,12 +23,14 @@ class TheModelByHypothesis(unittest.TestCase):
 
         small = strategies.integers(0, 11)
         step = strategies.tuples(strategies.integers(0, len(Machine.ACTIONS) - 1), small, small, small)
+        walks = [0]
 
         @hypothesis.seed(chance(self).randrange(2**32))
         @hypothesis.settings(
-            max_examples=figure(10, 150, 2000), deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
-        )
-        @hypothesis.given(strategies.lists(step, min_size=30, max_size=80))
+            max_examples=figure(15, 2000), deadline=None, database=None, phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )  # fmt: skip
+        @hypothesis.given(strategies.lists(step, min_size=STEPS, max_size=STEPS))
         def differ(steps: list[tuple[int, int, int, int]]) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 machine = Machine(folder)
@@ -35,8 +40,10 @@ class TheModelByHypothesis(unittest.TestCase):
                     machine.check()
                 finally:
                     machine.close()
+            walks[0] += 1
 
         differ()
+        measured(self, "R16", walks=walks[0], steps_each=STEPS, differences=0)
 
 
 if __name__ == "__main__":

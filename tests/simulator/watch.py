@@ -80,7 +80,6 @@ class Watch:
         self._broker = broker
         writer = broker.database._connection
         confined.release(writer)
-        writer.execute("PRAGMA synchronous=OFF")  # no power cut here: what is committed is committed
         writer.create_function("touched", -1, lambda table, *key: self._touched.append((table, key if len(key) > 1 else key[0])))
         for table, key in KEYS.items():
             for when, row in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD")):

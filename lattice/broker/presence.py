@@ -113,6 +113,11 @@ class Presence:
         with self._lock:
             return [peer_id for peer_id, pulse in self._pulses.items() if now - pulse.heard > pulse.timeout_s]
 
+    def is_silence(self, now: float) -> bool:
+        """Is nobody at all heard, of those who should be?"""
+        with self._lock:
+            return bool(self._pulses) and all(now - pulse.heard > pulse.timeout_s for pulse in self._pulses.values())
+
     def is_late(self, peer_id: str, now: float) -> bool:
         with self._lock:
             pulse = self._pulses.get(peer_id)

@@ -2,7 +2,9 @@
 
 Each job is tried on its own; one that fails is logged, and runs again at the next tick. A tick that comes
 late means that the machine slept or the broker was stopped: then nobody could be heard, and everyone gets
-a full term before anybody is given up.
+a full term before anybody is given up. So it is when nobody at all is heard, though the processes are there:
+somebody stopped them all, and there is nobody to whom what they hold could go. Until one is heard again, only
+those are given up whose process is seen to be gone.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ class Sweep:
         self._broker = broker
         self._last = broker.clock.monotonic()  # when the tick began by which the jobs judge
         self._kept_house = self._last
+        self._silence = False  # nobody is heard
         self._stopped = threading.Event()
         self.retention = Retention(broker)
         self._backing_up = threading.Lock()  # held while a backup is made; guards _next_backup
@@ -115,8 +118,17 @@ class Sweep:
     # -- jobs -------------------------------------------------------------------------------------------
 
     def late_peers(self) -> None:
-        for peer_id in self._broker.presence.late(self._last):
-            self._try(lambda peer_id=peer_id: self._give_up(peer_id), peer_id)  # type: ignore[misc]
+        presence, now = self._broker.presence, self._last
+        was_silence, self._silence = self._silence, presence.is_silence(now)
+        if was_silence and not self._silence:
+            log.warning("somebody is heard again: everyone gets a full term")
+            presence.forgive(now)
+        for peer_id in presence.late(now):
+            if not self._is_asleep(peer_id):
+                self._try(lambda peer_id=peer_id: self._give_up(peer_id), peer_id)  # type: ignore[misc]
+
+    def _is_asleep(self, peer_id: str) -> bool:
+        return self._silence and may_be_frozen(self._broker.cards.get(peer_id))
 
     def _give_up(self, peer_id: str) -> None:
         broker, now = self._broker, self._last
@@ -135,7 +147,9 @@ class Sweep:
 
         def over(tx: Tx) -> list[int]:
             return [
-                row["token"] for row in locks.with_terms(tx) if broker.presence.has_lapsed(row["token"], row["peer_id"], row["term_s"], now)
+                row["token"]
+                for row in locks.with_terms(tx)
+                if broker.presence.has_lapsed(row["token"], row["peer_id"], row["term_s"], now) and not self._is_asleep(row["peer_id"])
             ]
 
         if broker.read(over):  # looked at again in the write: what was renewed while that waited for the writer is not over
@@ -153,6 +167,8 @@ class Sweep:
 
     def kept_places(self) -> None:
         broker = self._broker
+        if self._silence:
+            return  # nobody is there to come in time
         told = broker.read(locks.offered)
         overdue = {place: told[place] for place in broker.presence.overdue(list(told), locks.KEPT_S, self._last)}
         if overdue:

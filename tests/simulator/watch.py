@@ -71,6 +71,7 @@ class Watch:
         self._reader: sqlite3.Connection | None = None
         self._broker: Broker | None = None
         self._changes = -1
+        self._silence = False
 
     # -- brokers come and go ----------------------------------------------------------------------------
 
@@ -389,10 +390,20 @@ class Watch:
         self.beat = dict.fromkeys(self.beat, now)
         self.heard = dict.fromkeys(self.heard, now)
 
+    def before_tick(self, is_late: bool) -> None:
+        """`is_late`: the tick is. Then, and when one is heard again after all were silent, everybody has a full term."""
+        now = self.world.clock.monotonic()
+        here = [id for id, peer in self.state["peer"].items() if peer["status"] in HERE and id in self.heard]
+        was_silence, self._silence = self._silence, bool(here) and all(now - self.heard[id] > self.term[id] for id in here)
+        if is_late or (was_silence and not self._silence):
+            self.forgive()
+
     def silent_are_given_up(self) -> None:
-        """After a tick: who was not heard for its term and a little more holds nothing."""
+        """After a tick: who was not heard for its term and a little more holds nothing, but where all are silent, and it is there."""
         now = self.world.clock.monotonic()
         for peer_id, at in self.heard.items():
+            if self._silence and self.world.has_process(peer_id):
+                continue
             if now - at > self.term[peer_id] + SLACK_S and now - at < self.term[peer_id] + 2 * SLACK_S:
                 for what, sql in HOLDINGS:
                     self._must(not self.rows(sql, peer_id), f"{peer_id} is silent for {now - at:.0f} s and still has {what}")

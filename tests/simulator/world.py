@@ -184,8 +184,7 @@ class World:
         now = self.clock.monotonic()
         if not self.is_up or now < self.asleep_until:
             return
-        if now - self._last_tick > sweep_module.TICK_S + sweep_module.LATE_S:
-            self.watch.forgive()
+        self.watch.before_tick(now - self._last_tick > sweep_module.TICK_S + sweep_module.LATE_S)
         self._last_tick = now
         try:
             self.house.sweep.tick()
@@ -280,6 +279,9 @@ class World:
         pid = card["pid"] if card is not None else None
         peer = self.pids.get(pid) if pid else None
         return peer is not None and peer.pid == pid
+
+    def has_process(self, peer_id: str) -> bool:
+        return any(peer.id == peer_id and peer.pid for peer in self.crew)
 
     # -- the person -----------------------------------------------------------------------------------------
 

@@ -87,7 +87,7 @@ LONG = (
     "tests.nightly.test_mutants",
 )
 # What --storms and --nightly choose; the last only at night, or by name.
-FULL = ("tests.storms", "tests.properties", "tests.simulator", "tests.threats", "tests.fuzz")
+FULL = ("tests.storms", "tests.linear", "tests.properties", "tests.simulator", "tests.threats", "tests.fuzz")
 NIGHTLY = "tests.nightly"
 FIELD = "tests.field"
 TIME_BOUND_S = 60.0

@@ -130,6 +130,7 @@ class History:
         self.memories: dict[str, Memory] = defaultdict(Memory)
         self.records: dict[Any, list[Operation]] = defaultdict(list)
         self.open_ended: list[Doing] = []
+        self.strange: list[str] = []  # answers that no model knows
         self.begun = self.done = self.unknown = self.retried = 0
         self.last = [(who, path) for who in dict.fromkeys(PEERS) for path in self.paths]  # at the end nobody holds anything
         self.size = OPERATIONS - len(self.last)
@@ -192,7 +193,12 @@ class History:
     def heard(self, doing: Doing, status: int, body: bytes, at: int) -> None:
         said = json.loads(body)
         for key, asked in doing.ask.parts:
-            answer = doing.ask.hear(status, said, key)
+            try:
+                answer = doing.ask.hear(status, said, key)
+            except (asks.Unexpected, KeyError):
+                self.strange.append(f"{doing.who} asked {asked} of {key}: {status} {body.decode()[:500]}")
+                self.records[key].append(Operation(doing.called, FOREVER, doing.who, asked, None))
+                continue
             self.records[key].append(Operation(doing.called, at, doing.who, asked, answer))
             self.believe(doing.who, key, asked, answer)
 
@@ -233,6 +239,7 @@ class History:
     # -- is it linearizable
 
     def faults(self) -> Iterator[str]:
+        yield from self.strange
         tokens: dict[int, Any] = {}
         for key, operations in self.records.items():
             model, start = (lock.step, lock.Lock()) if isinstance(key, str) else (task.step, task.Pair())

@@ -110,6 +110,15 @@ class Meanwhile(BrokerCase):
         self.assertEqual((status, said["code"]), (404, "not_found"), said)
         self.assertEqual(self.granted(), ([], "pending"))
 
+    def test_of_two_processes_that_take_an_id_up_in_one_commit_one_has_it(self) -> None:
+        self.house.pass_time(16, "arch")
+        resume = self.house.resumes["w1"]
+        answers = self.house.in_one_commit(
+            *(lambda process=process: self.house.register("w1", process=process, resume=resume) for process in ("second", "third"))
+        )
+        self.assertEqual([status for status, _ in answers], [200, 409])
+        self.assertEqual(answers[1][1]["code"], "id_taken")
+
 
 class SlowReaders(BrokerCase):
     def test_while_all_readers_are_busy_a_kill_takes_effect_at_once(self) -> None:

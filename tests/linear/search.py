@@ -51,7 +51,7 @@ def judge(history: Iterable[Operation], step: Step, start: Hashable) -> Verdict:
     head = 2 * len(operations)
     answered = sum(operation.answer is not None for operation in operations)
     seen: set[tuple[int, Hashable]] = set()
-    path: list[tuple[int, Any, bool]] = []  # (the entry taken, the state before it, whether there is no need to try without it)
+    path: list[tuple[int, Any]] = []  # (the entry taken, the state before it)
     longest: list[int] = []
     state, placed, missing = start, 0, answered
     entry = following[head]
@@ -64,7 +64,7 @@ def judge(history: Iterable[Operation], step: Step, start: Hashable) -> Verdict:
             goes = after is not None and not (operation.answer is None and after == state)  # unknown and without effect: of no use
         if goes and (placed | bit, after) not in seen:
             seen.add((placed | bit, after))
-            path.append((entry, state, not entry & 1 and after == state))  # what changes nothing may as well come now
+            path.append((entry, state))
             _lift(entry >> 1, following, before)
             state, placed = after, placed | bit
             missing -= operation.answer is not None
@@ -73,18 +73,18 @@ def judge(history: Iterable[Operation], step: Step, start: Hashable) -> Verdict:
             entry = following[entry]
         else:
             if len(path) > len(longest):
-                longest = [taken for taken, _, _ in path]
+                longest = [taken for taken, _ in path]
             while path:
-                entry, state, is_certain = path.pop()
+                entry, state = path.pop()
                 _put_back(entry >> 1, following, before)
                 placed &= ~(1 << (entry >> 1))
                 missing += operations[entry >> 1].answer is not None
-                if not entry & 1 and not is_certain:
+                if not entry & 1:
                     entry = following[entry]
                     break
             else:
                 return _verdict(False, operations, longest, step, start)
-    return _verdict(True, operations, [taken for taken, _, _ in path], step, start)
+    return _verdict(True, operations, [taken for taken, _ in path], step, start)
 
 
 def _verdict(good: bool, operations: list[Operation], path: Sequence[int], step: Step, start: Any) -> Verdict:

@@ -117,6 +117,14 @@ class SmallHistories(unittest.TestCase):
         self.bad(*timed(3, "", *steps, op(3, 3.1, "renew", "a", answer=("holds", 1))))
         self.good(*timed(20, "a"))  # the machine slept: a full term for all
 
+    def test_what_changes_nothing_at_first_may_come_later_and_change_something(self) -> None:
+        """A renewal beside the clock: before it moved it renews nothing, after it moved the lock lives longer."""
+        self.good(
+            op(0, 1, "lock", "a", False, 5, answer=("granted", 1)),
+            op(2, 9, "renew", "a", answer=("holds", 1)), op(3, 8, "advance", 3, answer=("ok",)), op(10, 11, "tick", answer=("ok",)),
+            op(12, 13, "advance", 3, answer=("ok",)), op(14, 15, "tick", answer=("ok",)), held(16, 17, "b", "a"),
+        )  # fmt: skip
+
     def test_who_lost_its_lock_is_refused_until_it_asks(self) -> None:
         lost = (locked(0, 1, "a", 1), op(2, 3, "unlock", "arch", 0, True, answer=("released", "a")))
         self.good(*lost, op(4, 5, "edit", "a", answer=("stale",)), op(4, 5, "unlock", "a", 1, False, answer=("stale",)))
@@ -161,16 +169,17 @@ class AllOrders(unittest.TestCase):
         self.assertGreater(min(outcomes), 50, "both outcomes were tried")
 
     def any_operation(self, chosen: random.Random) -> Operation:
-        called = chosen.randrange(8)
+        called, term = chosen.randrange(8), chosen.choice((0, 1))
         returned: float = called + 1 + chosen.randrange(4)
         who, other = chosen.choice("abc"), chosen.choice("abc")
         asked: tuple[Any, ...]
         answer: tuple[Any, ...] | None
         asked, answer = chosen.choice((
-            (("lock", who, chosen.random() < 0.5, 0), chosen.choice((("granted", chosen.randint(1, 3)), ("held", other)))),
+            (("lock", who, chosen.random() < 0.5, term), chosen.choice((("granted", chosen.randint(1, 3)), ("held", other)))),
             (("unlock", who, 0, False), chosen.choice((("released", ""), ("free",), ("held", other)))),
             (("renew", who), ("holds", chosen.randrange(3))),
             (("edit", who), chosen.choice((("yes",), ("held", other)))),
+            (("beat", who), ("ok",)), (("advance", 2), ("ok",)), (("tick",), ("ok",)),
         ))  # fmt: skip
         if chosen.random() < 0.25:
             answer, returned = None, chosen.choice((returned, FOREVER))

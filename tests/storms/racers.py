@@ -61,7 +61,11 @@ class Racers:
         for process in self.processes:
             assert process.stdin is not None and process.stdout is not None
             process.stdin.close()
-            process.wait(20)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:  # it still waits for an answer
+                process.kill()
+                process.wait()
             process.stdout.close()
 
     def _tell(self, process: subprocess.Popen[str], what: object) -> None:

@@ -41,7 +41,6 @@ KINDS: dict[str, tuple[str, ...]] = {
     "tests.guard": ("unit", "abuse"),
     "tests.properties": ("unit",),
     "tests.stories": ("e2e",),
-    "tests.stories.test_stranger": ("e2e", "abuse"),
     "tests.field": ("e2e",),
     "tests.storms": ("stress",),
     "tests.storms.test_kills": ("chaos",),

@@ -277,7 +277,7 @@ def _open(path: str, backups_dir: str, migrations_dir: str, synchronous: str) ->
         if sys.platform == "darwin":  # a plain fsync there does not reach the platter
             connection.execute("PRAGMA fullfsync=1")
             connection.execute("PRAGMA checkpoint_fullfsync=1")
-        if not ours:
+        if not connection.execute("PRAGMA page_count").fetchone()[0]:  # new; or a crash while it was made, undone by its journal just now
             migrate.mark(connection)
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":

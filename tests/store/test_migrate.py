@@ -100,6 +100,17 @@ class Migrations(MigrateCase):
             self.assertEqual(fresh.execute("SELECT text FROM notes").fetchall(), [("a;b",)])
         self.assertEqual(self.version(), 1)
 
+    def test_one_whose_making_was_cut_short_is_made_anew(self) -> None:
+        with closing(sqlite3.connect(self.path)) as fresh:
+            migrate.mark(fresh)
+        with open(self.path + "-journal", "wb") as file:  # what undoes the first write: "before it there was no page"
+            file.write((bytes.fromhex("d9d505f920a163d7") + struct.pack(">5I", 0, 1, 0, 512, 4096)).ljust(512, b"\0"))
+        self.open().close()
+        self.assertEqual(sorted(os.listdir(self.folder)), ["migrations", "notes.db"])
+        with closing(sqlite3.connect(self.path)) as fresh:
+            self.assertEqual(fresh.execute("PRAGMA application_id").fetchone(), (migrate.APPLICATION_ID,))
+        self.assertEqual(self.version(), 1)
+
     def test_an_older_database_is_copied_and_then_migrated(self) -> None:
         self.open().close()
         before = self.contents()

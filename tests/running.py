@@ -188,6 +188,7 @@ class Broker:
         self.environ = environment(self.home, **{"C2_LATTICE_PORT": str(self.port), "C2_LATTICE_RATE": "1000000"} | environ)
         self.state = self.environ["C2_LATTICE_HOME"]
         self.database = self.environ["C2_LATTICE_DB"]
+        self.command = [*PYTHON, os.path.join(TOP, "broker.py")]
         self.process: subprocess.Popen[bytes] | None = None
         self.people: list[Wire] = []
 
@@ -202,10 +203,12 @@ class Broker:
         assert self.process is None or self.process.poll() is not None
         with open(os.path.join(self.home, "broker.out"), "ab") as out:
             self.process = subprocess.Popen(
-                [*under, *PYTHON, os.path.join(TOP, "broker.py")], env=self.environ, cwd=self.home,
+                [*under, *self.command], env=self.environ, cwd=self.home,
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
+        self.signalled = self.process.pid
         until(self._answers, f"the broker answers on its port\n{self.output()}")
+        self.signalled = _beneath_strace(self.process.pid)
         return self
 
     def _answers(self) -> bool:
@@ -250,21 +253,23 @@ class Broker:
         if self.process is None:
             return 0
         if self.process.poll() is None:
-            self.process.send_signal(how)
+            os.kill(self.signalled, how)
         try:
             return self.process.wait(within_s)
         finally:
             if self.process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.signalled, signal.SIGKILL)
                 self.process.kill()
                 self.process.wait()
 
     def freeze(self) -> None:
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        os.kill(self.signalled, signal.SIGSTOP)
 
     def thaw(self) -> None:
         assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
+        os.kill(self.signalled, signal.SIGCONT)
 
     def close(self) -> None:
         for wire in self.people:
@@ -310,6 +315,15 @@ class Broker:
 
     def beat_all(self, peers: Sequence[Peer], every_s: float = 3.0) -> Beating:
         return Beating(peers, every_s)
+
+
+def _beneath_strace(pid: int) -> int:
+    """The process that strace runs, for it hands no signal on; any other process itself."""
+    with contextlib.suppress(OSError, ValueError):
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as comm, open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as children:
+            if comm.read() == "strace\n":
+                return int(children.read().split()[0])
+    return pid
 
 
 class Beating:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -13,7 +11,7 @@ import sys
 import tempfile
 import threading
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 from unittest import mock
@@ -21,6 +19,7 @@ from unittest import mock
 from lattice.errors import Internal, Unavailable
 from lattice.store import database
 from lattice.store.database import READERS, Database, Tx
+from tests import tracing
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SCHEMA = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL, pair INTEGER);\n"
@@ -87,7 +86,7 @@ class DatabaseCase(unittest.TestCase):
         self.addCleanup(db.close)
         return db
 
-    def child(self, program: str, *arguments: str, under: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    def child(self, program: str, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [*under, sys.executable, "-c", program, self.path, self.migrations, *arguments],
             stdout=subprocess.PIPE,
@@ -273,36 +272,28 @@ class Crashes(DatabaseCase):
             self.assertEqual(set(pairs.values()), {2})
 
 
-@unittest.skipUnless(shutil.which("strace"), "strace is missing: apt-get install strace")
+@unittest.skipIf(tracing.missing(), tracing.missing())
 class Syscalls(DatabaseCase):
     """What the kernel sees, and what happens when it says no."""
 
     def setUp(self) -> None:
         super().setUp()
-        try:
-            subprocess.run(["strace", "-qq", "-o", os.devnull, "true"], check=True, capture_output=True, timeout=PATIENCE_S)
-        except (subprocess.SubprocessError, OSError):
-            self.skipTest("strace is there but may not trace here (ptrace is forbidden)")
         self.open().close()
 
     def trace(self, synchronous: str) -> list[str]:
         """One letter for each call on the wal file, and o for an answer, from the first write on."""
         log = os.path.join(self.folder, "trace")
-        watched = ("-e", "trace=pwrite64,fdatasync,fsync,write")
-        child = self.child(TWENTY, synchronous, under=("strace", "-f", "-y", "-qq", "-o", log, *watched))
+        child = self.child(TWENTY, synchronous, under=tracing.command("pwrite64,fdatasync,fsync,write", log=log, more=("-y",)))
         child.communicate(timeout=PATIENCE_S)
         self.assertEqual(child.returncode, 0)
         found: list[str] = []
-        with open(log, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if "begin" in line:
-                    found.clear()
-                elif re.search(r"\bpwrite64\(\d+<[^>]*-wal>", line):
-                    found.append("w")
-                elif re.search(r"\bf(data)?sync\(\d+<[^>]*-wal>", line):
-                    found.append("s")
-                elif re.search(r'\bwrite\(1<[^>]*>, "ok ', line):
-                    found.append("o")
+        for call in tracing.calls(log):
+            if call.name == "write" and "begin" in call.arguments:
+                found.clear()
+            elif call.name == "write" and ', "ok ' in call.arguments:
+                found.append("o")
+            elif "-wal>" in call.arguments and call.name != "write":
+                found.append("w" if call.name == "pwrite64" else "s")
         return found
 
     def test_an_answer_follows_the_sync_of_its_rows(self) -> None:
@@ -312,9 +303,8 @@ class Syscalls(DatabaseCase):
         self.assertNotRegex("".join(self.trace("NORMAL")), r"\A((w+s)+o){20}\Z")
 
     def inject(self, fault: str) -> tuple[list[str], int]:
-        call = fault.split(":")[0]
-        on_the_wal = ("-P", self.path + "-wal", "-e", f"trace={call}", "-e", f"inject={fault}")
-        child = self.child(TWENTY, "FULL", under=("strace", "-f", "-qq", "-o", os.devnull, *on_the_wal))
+        under = tracing.command(fault.split(":")[0], inject=[fault], paths=[self.path + "-wal"])
+        child = self.child(TWENTY, "FULL", under=under)
         output, errors = child.communicate(timeout=PATIENCE_S)
         self.assertNotIn(b"Traceback", errors)
         with closing(sqlite3.connect(self.path)) as fresh:

@@ -83,6 +83,11 @@ class KilledAtAnyCall(unittest.TestCase):
         logging.disable(logging.CRITICAL)
         self.addCleanup(logging.disable, logging.NOTSET)
         self.recorded = {life: crash_life.record(life, self.fresh()) for life in crash_life.LIVES}
+        with contextlib.closing(sqlite3.connect(os.path.join(self.fresh("upgrade"), crash_life.DATABASE))) as before:
+            first = crash_life.contents(before)
+        states, ends = self.recorded["whole"]
+        step = [name for name, _ in crash_life.WHOLE].index("backup")
+        self.copies = {("upgrade", "lattice-v1-before-v2.db"): first, ("whole", os.path.basename(crash_life.COPY)): states[ends[step]]}
 
     def fresh(self, life: str = "") -> str:
         folder = tempfile.mkdtemp(dir=self.folder)
@@ -178,9 +183,8 @@ class KilledAtAnyCall(unittest.TestCase):
                 self.assertIn(".partial", name)
                 continue
             with contextlib.closing(sqlite3.connect(os.path.join(backups, name))) as copy:
-                table = "events" if point.life == "whole" else "room_posts"
-                rows = copy.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
-                if copy.execute("PRAGMA integrity_check").fetchall() != [("ok",)] or not rows:
+                found = crash_life.contents(copy)
+                if copy.execute("PRAGMA integrity_check").fetchall() != [("ok",)] or found != self.copies.get((point.life, name), found):
                     self.report("corrupt", point, steps, f"the copy {name} is not whole")
 
     def report(self, what: str, point: Point, steps: int, detail: str) -> None:

@@ -25,7 +25,7 @@ from typing import NamedTuple, TypeVar
 
 from lattice import settings
 from lattice.errors import Internal, Refusal, Unavailable
-from lattice.store import backup, confined, migrate, swap
+from lattice.store import backup, confined, disk, migrate, swap
 from lattice.store.writer import Tx, Writer, describe, unreadable
 
 __all__ = ["Database", "Tx"]  # Tx: whoever writes a function for `write` needs only this module
@@ -89,7 +89,7 @@ class Database:
             self._connection.close()
             raise
         confined.confine(self._connection, writes=True)
-        self._writer = Writer(self._connection, on_commit=on_commit, on_fatal=on_fatal)
+        self._writer = Writer(self._connection, on_commit=on_commit, on_fatal=on_fatal, refuses=lambda: disk.refuses(self.path))
         self._readers = threading.Lock()  # guards _idle and _closed
         self._idle: list[_Reader] = []
         self._places = threading.Semaphore(READERS)

@@ -17,7 +17,9 @@ passes from leader to leader under `_guard`.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -26,6 +28,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from lattice.errors import Internal, OutOfSpace, Refusal, Unavailable
+from lattice.store import disk
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ LONGEST_S = 0.010  # of running writes before the commit, so that one answer is 
 DRAIN_S = 30.0  # close() waits so long for the writes that are under way
 
 _FATAL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# A file could not be written or made longer. That comes before any sync, and what was written counts for nothing.
+_BEFORE_THE_SYNC = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_TRUNCATE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN)
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 
 
@@ -133,7 +138,8 @@ class _Write:
 class Writer:
     """The queue in front of the one connection that writes.
 
-    `connection` is in autocommit mode (isolation_level None) and usable on any thread.
+    `connection` is in autocommit mode (isolation_level None) and usable on any thread. `refuses` says why
+    the disk takes no write: an errno, or 0 (see `store/disk.py`).
     `on_commit` is called with the after-effects of a batch, on the leader's thread, where it may `look`; what it
     raises is logged. `on_fatal` is called once, with one sentence, after an I/O error or damage: what was
     under way then is unknown, and nothing is written any more. Neither may call `write`.
@@ -145,8 +151,10 @@ class Writer:
         *,
         on_commit: Callable[[list[tuple[str, ...]]], None],
         on_fatal: Callable[[str], None],
+        refuses: Callable[[], int] = lambda: 0,
     ) -> None:
         self._connection = connection
+        self._refuses = refuses
         self._on_commit = on_commit
         self._on_fatal = on_fatal
         self.writable = True
@@ -319,6 +327,7 @@ class Writer:
     def _give_up(self, batch: list[_Write], error: BaseException) -> str:
         """Undo the batch and tell each write of it. The sentence of a fatal error, or ''."""
         own = batch[0]
+        error = self._explained(error)
         fatal = _primary(error) in _FATAL
         lost = self._commit_began and not isinstance(error, sqlite3.Error) and not self._connection.in_transaction
         try:
@@ -344,6 +353,19 @@ class Writer:
         if not isinstance(error, Exception):
             own.error = error  # an interrupt belongs to the thread that it hit
         return self._die(error) if fatal else ""
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """The error; where there is no room or no writing, and SQLite did not see that, one that says so."""
+        if not isinstance(error, sqlite3.Error) or getattr(error, "sqlite_errorcode", None) not in _BEFORE_THE_SYNC:
+            return error
+        number = self._refuses()
+        code = sqlite3.SQLITE_FULL if number in disk.FULL else sqlite3.SQLITE_READONLY if number in disk.READ_ONLY else 0
+        if not code:
+            return error
+        plain = sqlite3.OperationalError(os.strerror(number))
+        plain.sqlite_errorcode, plain.sqlite_errorname = code, errno.errorcode[number]
+        plain.__cause__ = error
+        return plain
 
     def _die(self, error: BaseException) -> str:
         """Write nothing any more. The sentence to announce, or '' when it has been."""

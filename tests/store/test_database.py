@@ -302,8 +302,12 @@ class Syscalls(DatabaseCase):
         # The control: without FULL the same eyes see answers that no sync came before.
         self.assertNotRegex("".join(self.trace("NORMAL")), r"\A((w+s)+o){20}\Z")
 
+    def empty(self) -> None:
+        with closing(sqlite3.connect(self.path)) as fresh, fresh:
+            fresh.execute("DELETE FROM notes")
+
     def inject(self, fault: str) -> tuple[list[str], int]:
-        under = tracing.command(fault.split(":")[0], inject=[fault], paths=[self.path + "-wal"])
+        under = tracing.command(fault.split(":")[0], inject=[fault], paths=[self.path + "-wal", self.path + ".probe"])
         child = self.child(TWENTY, "FULL", under=under)
         output, errors = child.communicate(timeout=PATIENCE_S)
         self.assertNotIn(b"Traceback", errors)
@@ -324,14 +328,22 @@ class Syscalls(DatabaseCase):
         self.assertGreater(len(after), 1)
         self.assertEqual(set(after), {"stopping", "reads"})
 
-    def test_a_full_disk_is_507_then_writing_goes_on(self) -> None:
-        lines, rows = self.inject("pwrite64:error=ENOSPC:when=12..16")
+    def test_no_room_and_no_writing_are_said_and_then_writing_goes_on(self) -> None:
+        for number, code in (("ENOSPC", "disk_full"), ("EDQUOT", "disk_full"), ("EFBIG", "disk_full"), ("EROFS", "read_only")):
+            with self.subTest(number):
+                self.empty()
+                lines, rows = self.inject(f"pwrite64:error={number}:when=12..17")
+                outcomes = [line.split()[0] for line in lines if line]
+                self.assertIn(code, outcomes)
+                self.assertEqual(set(outcomes), {"begin", "ok", code, "reads"})
+                self.assertEqual(outcomes[-2], "ok")
+                self.assertEqual(outcomes.count("ok"), rows)
+                self.assertEqual(sorted(os.listdir(self.folder)), ["migrations", "notes.db"], "and nothing is left of the asking")
+
+    def test_a_write_that_fails_for_no_such_reason_ends_the_writing(self) -> None:
+        lines, _ = self.inject("pwrite64:error=EIO:when=12")
         outcomes = [line.split()[0] for line in lines if line]
-        self.assertIn("disk_full", outcomes)
-        self.assertNotIn("fatal", outcomes)
-        self.assertEqual(outcomes[-2], "ok")
-        self.assertEqual(outcomes[-1], "reads")
-        self.assertEqual(outcomes.count("ok"), rows)
+        self.assertEqual((outcomes.count("fatal"), outcomes.count("unknown_result")), (1, 1))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class Sweep:
         self._backing_up = threading.Lock()  # held while a backup is made; guards _next_backup
         self._next_backup = self._last
         self._hourly = backups.Hourly(broker.database, broker.backups)
+        self._refused: dict[str, str] = {}  # what the database refused, and how: said once
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self.jobs: list[Callable[[], None]] = [
             self.late_peers,
@@ -61,6 +62,7 @@ class Sweep:
             self.missing_sessions,
             self.unanswered_permissions,
             self.old_things,
+            self.writable_again,
         ]
         self.chores: list[Callable[[], None]] = [
             self.old_losses,
@@ -99,11 +101,18 @@ class Sweep:
         broker.swept = broker.clock.monotonic()
         return TICK_S
 
-    def _try(self, job: Callable[[], None], about: str = "") -> None:
+    def _try(self, job: Callable[[], None], name: str = "") -> None:
+        name = name or getattr(job, "__name__", str(job))
         try:
             job()
+        except Refusal as refusal:  # the disk is full, read-only or gone: known, and a trace of our own steps says no more
+            if self._refused.get(name) != refusal.code:
+                log.warning("sweep: %s: %s", name, refusal.message)
+            self._refused[name] = refusal.code
         except Exception:  # one that fails must not keep the others from running, now or later
-            log.exception("sweep: %s %s", getattr(job, "__name__", job), about)
+            log.exception("sweep: %s", name)
+        else:
+            self._refused.pop(name, None)
 
     def _run(self) -> None:
         self._try(self.backup)  # a broker that never lives for a minute has one too
@@ -125,7 +134,7 @@ class Sweep:
             presence.forgive(now)
         for peer_id in presence.late(now):
             if not self._is_asleep(peer_id):
-                self._try(lambda peer_id=peer_id: self._give_up(peer_id), peer_id)  # type: ignore[misc]
+                self._try(lambda peer_id=peer_id: self._give_up(peer_id), f"late_peers {peer_id}")  # type: ignore[misc]
 
     def _is_asleep(self, peer_id: str) -> bool:
         return self._silence and may_be_frozen(self._broker.cards.get(peer_id))
@@ -191,6 +200,12 @@ class Sweep:
 
     def old_things(self) -> None:
         self.retention.step()
+
+    def writable_again(self) -> None:
+        """A disk that was full or read-only is tried until it takes a write: nobody else may write for hours."""
+        broker = self._broker
+        if not broker.database.health["writable"]:
+            broker.write(lambda tx: events.note(tx, BROKER, "writable_again", []), "writable")
 
     # -- chores, once a minute ----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from unittest import mock
 from lattice.broker import sweep
 from lattice.clock import ManualClock
 from lattice.domain import events
+from lattice.store import confined
 from tests.broker.broking import BrokerCase
 
 
@@ -49,6 +50,34 @@ class TheSweepCannotDie(BrokerCase):
                 self.house.clock.advance(61)
                 ours.tick()
                 self.assertEqual(names, ran)
+
+    def test_a_database_that_cannot_be_written_is_said_once_for_each_job_and_tried_until_it_can(self) -> None:
+        logging.disable(logging.NOTSET)
+        self.house.crew("a1")
+        self.only_read(1)
+        self.refused(503, "a1", "/memory", {"key": "k", "value": "v"}, code="read_only")
+        with self.assertLogs("lattice.broker", "WARNING") as said:
+            for _ in range(20):  # a1 is late after 15
+                self.house.sleep(1)
+                self.house.sweep.tick()
+        self.assertFalse(self.house.broker.about()["writable"])
+        self.assertEqual([], [line for line in said.output if "Traceback" in line])
+        self.assertEqual(1, len([line for line in said.output if "writable_again" in line and "is read-only" in line]), said.output)
+        self.assertEqual(1, len([line for line in said.output if "late_peers a1: " in line]), said.output)
+        self.only_read(0)
+        with self.assertLogs("lattice.store.writer", "WARNING") as said:
+            self.house.sweep.tick()
+        self.assertTrue(self.house.broker.about()["writable"])
+        self.assertIn("can be written again", said.output[0])
+        self.house.sweep.tick()
+        self.assertLessEqual(self.house.value("SELECT COUNT(*) FROM events WHERE op = 'writable'"), 1, "and is left in peace then")
+
+    def only_read(self, on: int) -> None:
+        """What the writer's connection finds where the disk is read-only."""
+        connection = self.house.broker.database._connection
+        confined.release(connection)
+        connection.execute(f"PRAGMA query_only={on}")
+        confined.confine(connection, writes=True)
 
     def test_one_peer_that_cannot_be_let_go_does_not_keep_the_others(self) -> None:
         self.house.crew("a1", "b2", "c3")

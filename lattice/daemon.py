@@ -186,6 +186,7 @@ def stop(port: int, secret: bytes, timeout_s: float = STOP_S) -> bool:
         raise Unavailable(f"port {port} is used by another program, which is not our broker", code="foreign_program", port=port)
     client = Client(port, timeout_s=timeout_s, on_connect=lambda client: _must_be_ours(client, secret))
     try:
+        pid = client.call("GET", "/health").get("pid")
         ticket = mint_ticket(secret, peer=names.PERSON, role="system", workspace="", now=time.time())
         token = str(client.call("POST", "/sign-in", {}, {"Authorization": f"Ticket {ticket}"})["token"])
         client.call("POST", "/shutdown", {}, {"Authorization": f"Bearer {token}"})
@@ -193,7 +194,7 @@ def stop(port: int, secret: bytes, timeout_s: float = STOP_S) -> bool:
         client.close()
     give_up = time.monotonic() + timeout_s
     while time.monotonic() < give_up:
-        if probe(port, secret, 1.0) == "none":
+        if probe(port, secret, 1.0) == "none" and not _runs(pid):  # until its end it has the database, also without its port
             return True
         time.sleep(0.05)
     raise Unavailable(f"the broker on port {port} did not stop within {timeout_s:g} s", code="timeout")
@@ -240,6 +241,21 @@ def _spawn(settings: settings_of.Settings, port: int) -> tuple[subprocess.Popen[
         if blocked is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         os.close(log)
+
+
+def _runs(pid: object) -> bool:
+    """Is that process there, and more than a name that nobody has taken off the list?"""
+    if not isinstance(pid, int) or pid <= 0 or sys.platform == "win32":  # a signal would end it there
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return not os.path.isdir("/proc/self")  # without it the signal has said all there is to know
 
 
 def _reap(broker: subprocess.Popen[bytes]) -> None:

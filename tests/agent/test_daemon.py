@@ -17,6 +17,7 @@ from typing import Any
 from lattice import daemon
 from lattice import settings as settings_module
 from lattice.errors import Unavailable
+from lattice.exclusive import Exclusive
 from lattice.guard import tokens
 from tests.agent.scripted import ScriptedBroker, foreign_program
 from tests.running import PYTHON, TOP, Broker, Session, brokers_of, environment, figure, free_port, temporary_home, until
@@ -115,6 +116,15 @@ class Start(WithHome):
         self.assertTrue(daemon.stop(port, self.secret()))
         self.assertFalse(daemon.stop(port, self.secret()))
         until(lambda: not os.path.exists(f"/proc/{pid}"), "it is gone, and no zombie")
+
+    def test_once_it_is_stopped_another_can_have_its_database_at_once(self) -> None:
+        for _ in range(figure(3, 20)):
+            settings = self.settings(C2_LATTICE_PORT=str(free_port()))
+            port = daemon.start(settings)
+            self.assertTrue(daemon.stop(port, self.secret()))
+            sole = Exclusive(settings.db + ".lock")
+            self.assertTrue(sole.acquire())
+            sole.release()
 
     def test_a_session_with_blocked_signals_starts_a_broker_that_hears_them(self) -> None:
         settings = self.settings(C2_LATTICE_PORT=str(free_port()))

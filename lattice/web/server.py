@@ -288,7 +288,10 @@ class Server:
             del self._per_peer[link.who]
 
     def _turn_away(self, connection: socket.socket) -> None:
-        refusal = Unavailable("too many connections; try again shortly", code="too_many_connections")
+        if self.is_stopping:
+            refusal = Unavailable("the broker is stopping; call again in a moment", code="stopping")
+        else:
+            refusal = Unavailable("too many connections; try again shortly", code="too_many_connections")
         try:
             connection.setblocking(False)
             connection.send(render(_answer_of(refusal), close=True))

@@ -105,7 +105,7 @@ class Limits:
 
 
 class Broker:
-    """Everything one running broker has. Made once by `broker/main` (and by tests)."""
+    """Everything one running broker has. Made once by `broker/serving` (and by tests)."""
 
     def __init__(self, config: settings.Settings, secret: bytes, port: int, *, clock: SystemClock | None = None,
                  environ: Mapping[str, str] | None = None, on_fatal: Callable[[str], None] = log.critical,

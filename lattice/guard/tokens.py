@@ -46,7 +46,14 @@ _HEX = frozenset("0123456789abcdef")
 
 
 class SecretError(Exception):
-    """The secret cannot be used; the message says why and what to do. Programs end with 78 (EX_CONFIG)."""
+    """The secret cannot be used; the message says why and what to do. Programs end with 78 (EX_CONFIG).
+
+    `errno`: it could not be read or made at all.
+    """
+
+    def __init__(self, message: str, errno: int = 0) -> None:
+        super().__init__(message)
+        self.errno = errno
 
 
 # -- the secret -------------------------------------------------------------------------------------
@@ -67,7 +74,7 @@ def load_secret(home: str, from_env: str = "") -> bytes:
             _make(home, path)
         return _fit(_read(home, path), path)
     except OSError as error:
-        raise SecretError(f"{path}: {error.strerror or error}") from None
+        raise SecretError(f"{path}: {error.strerror or error}", error.errno or 0) from None
 
 
 def _fit(found: bytes, where: str) -> bytes:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
+from lattice.exclusive import Exclusive
 from tests.running import PYTHON, TOP, environment, free_port
 
 
@@ -22,8 +23,11 @@ class NotStarting(unittest.TestCase):
 
     def test_a_folder_that_is_not_there(self) -> None:
         done = self.run_broker(os.path.join(self.home, "none", "x.db"))
-        self.assertEqual(done.returncode, 77)
-        self.assertIn(f"c2-lattice broker: {os.path.join(self.home, 'none')} is no folder; make it", done.stderr.splitlines()[-1])
+        self.assertEqual(done.returncode, 73)
+        self.assertEqual(
+            done.stderr,
+            f"c2-lattice broker: {os.path.join(self.home, 'none')} is no folder; make it, or name another place with C2_LATTICE_DB\n",
+        )
 
     def test_it_says_how_it_is_called(self) -> None:
         for word, status in (("--help", 0), ("-h", 0), ("--bogus", 78)):
@@ -34,12 +38,29 @@ class NotStarting(unittest.TestCase):
         self.assertEqual([], os.listdir(self.home))
 
     @unittest.skipIf(os.name == "nt", "a limit on what a process may write, of POSIX shells")
-    def test_a_database_that_cannot_be_written_down(self) -> None:
+    def test_a_database_that_there_is_no_room_for(self) -> None:
         database = os.path.join(self.home, "x.db")
-        done = self.run_broker(database, before="ulimit -f 64; ")
-        self.assertEqual(done.returncode, 74, done.stderr)
-        self.assertIn(f"c2-lattice broker: {database} cannot be opened: ", done.stderr.splitlines()[-1])
-        self.assertEqual(self.run_broker(database, before="ulimit -f 64; ").returncode, 74)
+        for _ in range(2):
+            done = self.run_broker(database, before="ulimit -f 64; ")
+            self.assertEqual(done.returncode, 73, done.stderr)
+            self.assertEqual(
+                done.stderr,
+                f"c2-lattice broker: {database} cannot be written: the disk is full, or a quota is; free some space, then start again\n",
+            )
+
+    def test_one_that_starts_in_vain_loads_neither_database_nor_server(self) -> None:
+        database = os.path.join(self.home, "x.db")
+        sole = Exclusive(database + ".lock")
+        self.assertTrue(sole.acquire())
+        self.addCleanup(sole.release)
+        program = (
+            "import sys; sys.path.insert(0, sys.argv[1]); from lattice.broker.main import main; code = main(['--db', sys.argv[2]]);"
+            " print(code, 'sqlite3' in sys.modules, 'lattice.web.server' in sys.modules)"
+        )
+        argv = [*PYTHON, "-c", program, TOP, database]
+        done = subprocess.run(argv, env=environment(self.home), capture_output=True, text=True, timeout=30, check=False)
+        self.assertEqual(done.stdout, "73 False False\n", done.stderr)
+        self.assertIn("another broker has", done.stderr)
 
 
 if __name__ == "__main__":

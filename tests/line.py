@@ -17,6 +17,7 @@ class Line:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rest = b""
+        self.ends = False  # the newest answer said that it was the last
         self._head = f" HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n".encode()
 
     def fileno(self) -> int:
@@ -47,6 +48,7 @@ class Line:
         if len(body) < size:
             return None
         self.rest = body[size:]
+        self.ends = b"\r\nConnection: close" in head
         return int(head[9:12]), body[:size]
 
     def answer(self) -> tuple[int, bytes]:

@@ -200,6 +200,14 @@ class Broker:
 
     def start(self, *, under: Sequence[str] = ()) -> Broker:
         """Start it and wait until /health answers. `under` is a program to run it under (strace …)."""
+        self.launch(under=under)
+        assert self.process is not None
+        until(self._answers, f"the broker answers on its port\n{self.output()}")
+        self.signalled = _beneath_strace(self.process.pid)
+        return self
+
+    def launch(self, *, under: Sequence[str] = ()) -> None:
+        """Start it, and do not wait."""
         assert self.process is None or self.process.poll() is not None
         with open(os.path.join(self.home, "broker.out"), "ab") as out:
             self.process = subprocess.Popen(
@@ -207,9 +215,6 @@ class Broker:
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
         self.signalled = self.process.pid
-        until(self._answers, f"the broker answers on its port\n{self.output()}")
-        self.signalled = _beneath_strace(self.process.pid)
-        return self
 
     def _answers(self) -> bool:
         assert self.process is not None

@@ -46,6 +46,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "tests.storms.test_kills": ("chaos",),
     "tests.storms.test_crash_points": ("chaos",),
     "tests.storms.test_disk_faults": ("chaos",),
+    "tests.storms.test_no_writing": ("chaos",),
+    "tests.storms.test_stops": ("chaos",),
     "tests.storms.test_sync_order": ("chaos",),
     "tests.storms.test_frozen": ("chaos",),
     "tests.storms.test_departed": ("chaos",),
@@ -68,6 +70,7 @@ ALONE = (
     "tests.storms.test_session_storm",
     "tests.storms.test_stops",
     "tests.storms.test_disk_faults",
+    "tests.storms.test_no_writing",
     "tests.nightly.test_millions",
 )
 # These mostly wait: they get a lane of their own, and start first.

@@ -58,7 +58,7 @@ ROWS = (
     _row("R5", "failed is not the same as not done: a retry with the same key gives one row", "storms.test_disk_faults",
          "retried >= 60, rows_not_one == 0"),
     _row("R6", "a read-only file or folder, a missing folder, a quota: said clearly, at once; a running broker goes on reading",
-         "storms.test_disk_faults", "cases >= 8, wrong_exit == 0, worst_s <= 2, crashes == 0"),
+         "storms.test_no_writing", "cases >= 8, wrong_exit == 0, worst_s <= 2, crashes == 0"),
     _row("R7", "a damaged database is never silently replaced", "storms.test_damaged_files",
          "fixtures >= 40, silent == 0, bytes_deleted == 0"),
     _row("R8", "one flipped bit", "nightly.test_bit_flips", N="flips >= 1000, crashes == 0, detected_percent >= 0"),

@@ -1,6 +1,6 @@
 """strace for tests: what a program asks of the kernel, and what it does when the kernel says no.
 
-`command` is the argument list to put before a program's own, `attach` the one for programs that run; `calls` reads what strace
+`command` is the argument list to put before a program's own, `Attached` is strace on one that runs; `calls` reads what strace
 wrote, in the order in which the calls ended. Where it cannot be used, `missing` says why, for a named skip.
 """
 
@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -43,9 +44,33 @@ def command(trace: str, *, log: str = NULL, inject: Sequence[str] = (), paths: S
     return ["strace", "-f", "-qq", "-o", log, *more, *_chosen(trace, inject, paths), "--"]
 
 
-def attach(pid: int, trace: str, *, log: str = NULL, inject: Sequence[str] = (), paths: Sequence[str] = ()) -> list[str]:
-    """As `command`, for all threads of a process that runs; ends when it is ended, and the process goes on."""
-    return ["strace", "-f", "-o", log, *_chosen(trace, inject, paths), "-p", str(pid)]
+class Attached:
+    """strace on all threads of a process that runs, for as long as the `with` lasts; the process goes on after it."""
+
+    def __init__(self, pid: int, trace: str, *, inject: Sequence[str] = (), paths: Sequence[str] = ()) -> None:
+        self.argv = ["strace", "-f", "-o", NULL, *_chosen(trace, inject, paths), "-p", str(pid)]
+
+    def __enter__(self) -> Attached:
+        self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        assert self.process.stderr is not None
+        said = b""
+        while b" attached" not in said:  # it says so when it has all of them
+            line = self.process.stderr.readline()
+            if not line:
+                self.__exit__()
+                raise AssertionError(f"strace cannot attach: {said.decode()}")
+            said += line
+        self.reader = threading.Thread(target=self.process.stderr.read, daemon=True)  # so that it never waits for a reader
+        self.reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+        if hasattr(self, "reader"):
+            self.reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
 
 def _chosen(trace: str, inject: Sequence[str], paths: Sequence[str]) -> list[str]:

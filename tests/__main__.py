@@ -71,6 +71,7 @@ ALONE = (
     "tests.storms.test_stops",
     "tests.storms.test_disk_faults",
     "tests.storms.test_no_writing",
+    "tests.storms.test_starts",
     "tests.nightly.test_millions",
 )
 # These mostly wait: they get a lane of their own, and start first.

@@ -203,7 +203,7 @@ class Broker:
         self.launch(under=under)
         assert self.process is not None
         until(self._answers, f"the broker answers on its port\n{self.output()}")
-        self.signalled = _beneath_strace(self.process.pid)
+        self.signalled = beneath_strace(self.process.pid)
         return self
 
     def launch(self, *, under: Sequence[str] = ()) -> None:
@@ -322,7 +322,7 @@ class Broker:
         return Beating(peers, every_s)
 
 
-def _beneath_strace(pid: int) -> int:
+def beneath_strace(pid: int) -> int:
     """The process that strace runs, for it hands no signal on; any other process itself."""
     with contextlib.suppress(OSError, ValueError):
         with open(f"/proc/{pid}/comm", encoding="utf-8") as comm, open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as children:

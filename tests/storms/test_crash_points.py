@@ -178,11 +178,12 @@ class KilledAtAnyCall(unittest.TestCase):
         if beside:
             self.report("corrupt", point, steps, f"left beside it: {beside}")
         backups = os.path.join(folder, "state", "backups")
-        for name in os.listdir(backups) if os.path.isdir(backups) else ():
+        for path in (os.path.join(folder, name) for folder, _, names in os.walk(backups) for name in names):
+            name = os.path.basename(path)
             if not name.endswith(".db"):
                 self.assertIn(".partial", name)
                 continue
-            with contextlib.closing(sqlite3.connect(os.path.join(backups, name))) as copy:
+            with contextlib.closing(sqlite3.connect(path)) as copy:
                 found = crash_life.contents(copy)
                 if copy.execute("PRAGMA integrity_check").fetchall() != [("ok",)] or found != self.copies.get((point.life, name), found):
                     self.report("corrupt", point, steps, f"the copy {name} is not whole")

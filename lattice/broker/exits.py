@@ -27,6 +27,11 @@ def say(status: int, message: str) -> int:
     return status
 
 
+def is_of_the_disk(number: int) -> bool:
+    """Is this errno one of a disk, or of what may be written on it?"""
+    return number in disk.FULL or number in disk.READ_ONLY or number == errno.EIO
+
+
 def refused(path: str, number: int, variable: str) -> int:
     """`path`, which `variable` places, cannot be made or written: `number` is the errno."""
     if number in disk.FULL:

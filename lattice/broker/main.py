@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         settings.make_home(config.home)
         secret = tokens.load_secret(config.home, config.secret)
     except tokens.SecretError as problem:
-        if problem.errno:
+        if exits.is_of_the_disk(problem.errno):  # else something else is in its place, and the sentence says what
             return exits.refused(os.path.join(config.home, "secret"), problem.errno, "C2_LATTICE_HOME")
         return exits.say(exits.BAD_CONFIG, str(problem))
     except OSError as problem:

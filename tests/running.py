@@ -201,9 +201,7 @@ class Broker:
     def start(self, *, under: Sequence[str] = ()) -> Broker:
         """Start it and wait until /health answers. `under` is a program to run it under (strace …)."""
         self.launch(under=under)
-        assert self.process is not None
         until(self._answers, f"the broker answers on its port\n{self.output()}")
-        self.signalled = beneath_strace(self.process.pid)
         return self
 
     def launch(self, *, under: Sequence[str] = ()) -> None:
@@ -214,7 +212,12 @@ class Broker:
                 [*under, *self.command], env=self.environ, cwd=self.home,
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
-        self.signalled = self.process.pid
+
+    @property
+    def signalled(self) -> int:
+        """The process that a signal for the broker goes to."""
+        assert self.process is not None
+        return beneath_strace(self.process.pid)
 
     def _answers(self) -> bool:
         assert self.process is not None

@@ -200,9 +200,9 @@ class Broker:
             code = request.body.get("code")
             kind, text = "ticket", code if isinstance(code, str) else ""
         if kind.lower() == "ticket" and takes_ticket and text:
-            return None, tokens.read_ticket(self.secret, text, self.clock.now())
+            return None, self._ticket(text)
         if kind.lower() == "bearer" and text and operation.roles != TICKET:
-            return self._token(text), None
+            return self.token(text), None
         if operation.roles == TICKET:
             raise Unauthorized(
                 "an enrolment ticket is needed", code="no_ticket",
@@ -212,18 +212,34 @@ class Broker:
             "a token is needed", code="no_token", hint="POST /register with a ticket answers one; send it as Authorization: Bearer <token>"
         )
 
-    def _token(self, text: str) -> Any:
-        now = self.clock.now()
+    def _ticket(self, text: str) -> Any:
+        """Minted by another process by the wall clock, which may have been set since: good by one of its readings lately.
+
+        None lasts longer than the longest that we mint: what seems to is of before a clock was set back.
+        """
+        readings = [self.clock.now(), *self.age.readings(self.clock.monotonic(), tokens.LONGEST_TICKET_S)]
+        ticket = tokens.read_ticket(self.secret, text, min(readings))
+        if not any(0 < ticket.expires - now < tokens.LONGEST_TICKET_S + 1 for now in readings):
+            raise tokens.ticket_expired()
+        return ticket
+
+    def token(self, text: str) -> Any:
+        """What this token says, if it is a good one. Its term is counted awake: it was minted by our own clock, which may be set."""
         with self._counting:
-            known = self._tokens.get(text)
-        if known is not None and known.expires > now:
-            return known
-        token = tokens.read_token(self.secret, text, now)
-        with self._counting:
-            self._tokens[text] = token
-            while len(self._tokens) > KNOWN_TOKENS:
-                self._tokens.popitem(last=False)
+            token = self._tokens.get(text)
+        if token is None:
+            token = tokens.read_token(self.secret, text, float("-inf"))
+            with self._counting:
+                self._tokens[text] = token
+                while len(self._tokens) > KNOWN_TOKENS:
+                    self._tokens.popitem(last=False)
+        if self.left_of(token) <= 0:
+            raise tokens.token_expired()
         return token
+
+    def left_of(self, token: Any) -> float:
+        """How many seconds a token is still good for."""
+        return self.age.left(token.expires, tokens.TERMS[token.kind], self.clock.monotonic())
 
     def _caller(self, token: Any, ticket: Any, request: Request) -> Caller:
         if ticket is not None:

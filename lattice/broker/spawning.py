@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("lattice.broker")
 
 REFUSED_AFTER_S = 600.0
-TICKET_S = 900.0  # a session may wait that long before its client starts the server (a trust dialog)
 ARRIVES_WITHIN_S = 120.0
 START = (
     "You are the c2-lattice worker {peer}. Call check_messages, then list_tasks; claim what is claimable, lock files before you edit them, "
@@ -128,7 +127,7 @@ def _tell_if_missing(tx: Tx, one: Opened) -> None:
     row = peers.find(tx, one.peer_id)
     if row is not None and row["last_heartbeat"] >= one.at:
         return
-    left = int((TICKET_S - ARRIVES_WITHIN_S) // 60)
+    left = int((tokens.LONGEST_TICKET_S - ARRIVES_WITHIN_S) // 60)
     text = (
         f"session '{one.peer_id}', opened 2 minutes ago ({one.where}), has not arrived. Its client may be waiting there for an answer"
         f" (trust, sign-in), or could not start. It can still arrive for {left} minutes; after that ask anew."
@@ -141,7 +140,12 @@ def _open(broker: Broker, asker: Caller, request: dict[str, Any]) -> dict[str, A
     if broker.read(lambda tx: _lives(tx, request["peer_id"])):
         raise Conflict(f"'{request['peer_id']}' is a peer already", code="id_taken")
     ticket = tokens.mint_ticket(
-        broker.secret, peer=request["peer_id"], role=request["role"], workspace=request["workspace"], now=broker.clock.now(), ttl_s=TICKET_S
+        broker.secret,
+        peer=request["peer_id"],
+        role=request["role"],
+        workspace=request["workspace"],
+        now=broker.clock.now(),
+        ttl_s=tokens.LONGEST_TICKET_S,
     )
     opened = clients.spawn(
         broker.settings.home, peer=request["peer_id"], role=request["role"], ticket=ticket, port=broker.port,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from lattice.broker import backups, hooking, spawning
 from lattice.broker.retention import Retention
-from lattice.domain import departures, escalations, events, idempotency, locks
+from lattice.domain import departures, escalations, events, idempotency, locks, peers
 from lattice.domain.caller import BROKER
 from lattice.errors import Refusal
 
@@ -35,6 +35,7 @@ LATE_S = 3.0  # a tick this much behind its time: nobody was heard meanwhile
 HOUSEKEEPING_S = 60.0
 PERMISSION_SLACK_S = 5.0  # whoever waits for a verdict withdraws its question itself; this is for those that are gone
 BACKUP_AGAIN_S = 600.0  # after one that could not be made: a full disk is not better in a minute
+TICKETS_S = 86_400.0  # so long it is known which tickets were used
 LOST_IS_OLD_S = 86_400.0  # a session that comes back after a day reads its files anew anyway
 
 
@@ -68,6 +69,7 @@ class Sweep:
             self.old_losses,
             self.unnamed_peers,
             self.old_keys,
+            self.old_tickets,
             self.snapshot,
             self.backup,
         ]
@@ -214,6 +216,9 @@ class Sweep:
 
     def unnamed_peers(self) -> None:
         self._forget(lambda tx, age: departures.forget_unnamed(tx, age.before(departures.FORGET_UNNAMED_S)))
+
+    def old_tickets(self) -> None:
+        self._forget(lambda tx, age: peers.forget_tickets(tx, age.before(TICKETS_S)))
 
     def old_keys(self) -> None:
         self._forget(lambda tx, age: idempotency.forget_old(tx, age.before(idempotency.KEEP_S)))

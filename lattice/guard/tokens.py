@@ -38,7 +38,9 @@ MIN_SECRET = 32  # bytes: no shorter than the hash that is keyed with it
 MAX_SECRET = 4096
 MAX_TEXT = 8192  # characters: a workspace may be a path of 4,096 bytes, a third longer in base64
 TICKET_S = 60.0
+LONGEST_TICKET_S = 900.0  # a spawned session may wait that long before its client starts the server (a trust dialog)
 TOKEN_S = 86_400.0
+TERMS = {"peer": TOKEN_S, "system": TOKEN_S, "viewer": 7 * TOKEN_S}  # by kind
 
 _TICKET_PREFIX = "c2i1"
 _TOKEN_PREFIX = "c2t1"
@@ -176,18 +178,22 @@ def read_ticket(secret: bytes, text: str, now: float) -> Ticket:
         case _:
             raise Unauthorized("this is no ticket of this broker", code="bad_ticket", hint="is it minted with this broker's secret?")
     if not expires > now:
-        raise Unauthorized("this ticket has expired", code="ticket_expired", hint="mint a new one and enrol again")
+        raise ticket_expired()
     return Ticket(peer, role, workspace, nonce, expires)
+
+
+def ticket_expired() -> Unauthorized:
+    return Unauthorized("this ticket has expired", code="ticket_expired", hint="mint a new one and enrol again")
 
 
 # -- tokens -----------------------------------------------------------------------------------------
 
 
-def mint_token(secret: bytes, *, subject: str, kind: str, epoch: int, now: float, ttl_s: float = TOKEN_S) -> str:
-    """A token for `subject`, good until `now + ttl_s` or until the epoch of that subject moves on."""
+def mint_token(secret: bytes, *, subject: str, kind: str, epoch: int, now: float, ttl_s: float = 0.0) -> str:
+    """A token for `subject`, good until `now` and the term of its kind (or `ttl_s`), or until the epoch of that subject moves on."""
     if kind not in KINDS:
         raise ValueError(f"no such kind of token: {kind}")
-    return _sign(secret, _TOKEN_PREFIX, [subject, kind, epoch, round(now + ttl_s, 3)])
+    return _sign(secret, _TOKEN_PREFIX, [subject, kind, epoch, round(now + (ttl_s or TERMS[kind]), 3)])
 
 
 def read_token(secret: bytes, text: str, now: float) -> Token:
@@ -198,8 +204,12 @@ def read_token(secret: bytes, text: str, now: float) -> Token:
         case _:
             raise Unauthorized("this is no token of this broker", code="bad_token", hint="enrol again with a ticket")
     if not expires > now:
-        raise Unauthorized("this token has expired", code="token_expired", hint="enrol again with a ticket")
+        raise token_expired()
     return Token(subject, kind, epoch, expires)
+
+
+def token_expired() -> Unauthorized:
+    return Unauthorized("this token has expired", code="token_expired", hint="enrol again with a ticket")
 
 
 # -- the broker's proof -----------------------------------------------------------------------------

@@ -153,7 +153,10 @@ class Identity:
         return [os.path.join(self._folder, entry) for entry in entries if entry.endswith(".json")]
 
     def _prune(self) -> None:
-        """Remove old records, and the oldest beyond MAX_RECORDS: a directory does not grow for ever."""
+        """Remove old records, and the oldest beyond MAX_RECORDS: a directory does not grow for ever.
+
+        None whose server runs, however old it looks: the clock may have been set, and hooks find their session by it.
+        """
         aged = []
         for path in self._records():
             try:
@@ -163,17 +166,22 @@ class Identity:
         aged.sort(reverse=True)
         oldest = time.time() - KEEP_S
         for index, (changed, path) in enumerate(aged):
-            if index >= MAX_RECORDS or changed < oldest:
+            if (index >= MAX_RECORDS or changed < oldest) and not _runs(read(path)):
                 _remove(path)
 
 
-def _is_held(record: dict[str, object], same_client: bool) -> bool:
-    """Whether the server process that wrote the record still runs. One of our own client may be ending: it gets a second."""
+def _runs(record: dict[str, object]) -> bool:
+    """Whether the server process that wrote the record is there."""
     pid, started = record.get("pid"), record.get("started")
-    if not isinstance(pid, int) or not isinstance(started, str) or pid == os.getpid():
+    return isinstance(pid, int) and isinstance(started, str) and process.is_alive(pid, started)
+
+
+def _is_held(record: dict[str, object], same_client: bool) -> bool:
+    """Whether it belongs to another server process that runs. One of our own client may be ending: it gets a second."""
+    if record.get("pid") == os.getpid():
         return False
     give_up = time.monotonic() + (1.0 if same_client else 0.0)
-    while process.is_alive(pid, started):
+    while _runs(record):
         if time.monotonic() >= give_up:
             return True
         time.sleep(0.05)

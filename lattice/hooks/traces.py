@@ -93,9 +93,10 @@ class Traces:
         if any(stands for _, stands in self._calls()):
             return True
         try:
-            return os.stat(self.path("handed")).st_mtime >= began
+            handed = os.stat(self.path("handed")).st_mtime
         except OSError:
             return False
+        return began <= handed < time.time() + STANDS_S  # later than now: the clock was set back since
 
     def begin(self) -> None:
         """A client process starts: what an earlier one of its id left is not its own, nor is what dead ones left."""
@@ -122,7 +123,7 @@ class Traces:
                 age = time.time() - os.stat(os.path.join(self.folder, entry)).st_mtime
             except OSError:
                 continue  # said by now
-            found.append((entry, age < STANDS_S and process.is_alive(int(pid))))
+            found.append((entry, abs(age) < STANDS_S and process.is_alive(int(pid))))
         return found
 
     def _entries(self) -> list[str]:

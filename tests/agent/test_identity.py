@@ -173,6 +173,15 @@ class WhoAmI(unittest.TestCase):
                 file.write(content)
             self.assertFalse(self.identity().wanted(PORT).resume)
 
+    def test_a_record_whose_server_runs_is_kept_however_old_it_looks_and_an_ended_ones_is_not(self) -> None:
+        me = os.getpid()
+        runs = self.record(peer="alice", pid=me, started=process.started(me))
+        ended = self.record(peer="bob")
+        for path in (runs, ended):
+            os.utime(path, (0, 0))  # written before the clock was set forward, by ten years
+        self.identity(PEER_ID="carol").keep("carol", "worker", "secret", PORT, True)
+        self.assertEqual((True, False), (os.path.exists(runs), os.path.exists(ended)))
+
 
 class Processes(unittest.TestCase):
     def test_a_process_is_known_by_its_id_and_start(self) -> None:

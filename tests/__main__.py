@@ -50,6 +50,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "tests.storms.test_stops": ("chaos",),
     "tests.storms.test_sync_order": ("chaos",),
     "tests.storms.test_frozen": ("chaos",),
+    "tests.storms.test_clock_jumps": ("chaos",),
     "tests.storms.test_departed": ("chaos",),
     "tests.storms.test_orphans": ("chaos",),
     "tests.storms.test_restart_in_between": ("chaos",),
@@ -78,6 +79,7 @@ ALONE = (
 QUIET = (
     "tests.storms.test_frozen",
     "tests.storms.test_departed",
+    "tests.storms.test_clock_jumps",
     "tests.storms.test_orphans",
     "tests.storms.test_squatters",
     "tests.cli.test_demo",

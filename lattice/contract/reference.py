@@ -48,6 +48,26 @@ Who may: **worker** and **architect** are peers in that role, **system** is the 
 **ticket** an enrolment ticket, **anyone** needs nothing. Fields that stand in the path are given there.
 """
 
+# What a worker is answered that names another peer as the caller, or a thing of another's. Every operation that a worker may
+# call stands in one of the two; 200: such things are the workspace's, or (`ack`, `give_back`) another's count for nothing.
+ON_ANOTHERS = {
+    **dict.fromkeys((
+        "heartbeat", "set_summary", "send_message", "v4_messages", "peek", "messages_for", "create_task", "create_batch", "complete_task",
+        "release_task", "fail_task", "cancel_task", "renew_task", "edit_task", "depend_task", "unlock_file", "set_memory",
+        "log_conversation", "get_conversation",
+    ), "403"),
+    "receipts": "404", "claim_task": "409", "lock_file": "409", "adopt": "409",
+    **dict.fromkeys((
+        "get_peer", "ack", "give_back", "get_task", "guard", "check_lock", "get_memory", "memory_history", "create_run", "get_run",
+        "run_summary", "resume_run", "export_run",
+    ), "200"),
+}  # fmt: skip
+NOBODYS = frozenset((
+    "health", "ready", "page", "metrics", "events", "state", "verify", "search", "leave", "list_peers", "check_messages", "wait_mail",
+    "escalate", "list_escalations", "list_tasks", "list_locks", "renew_locks", "hook", "held", "breach", "permission", "capsule",
+    "list_runs",
+))  # fmt: skip
+
 
 def page() -> str:
     """The whole reference as Markdown."""
@@ -65,15 +85,19 @@ def page() -> str:
         names = [operation.name for operation in OPERATIONS if operation.toolset == toolset]
         parts.append(_table(("Tool", "What it does", "Arguments", "Changes things"), [_tool(name) for name in names]))
     parts.append("## Who may call what\n")
-    parts.append("The same as a file: `access-matrix.csv`.\n")
+    parts.append("The same as a file, with more columns: `access-matrix.csv`.\n")
     _, *rows = _matrix()
     parts.append(_table(("operation", "route", *PRINCIPALS), [(f"`{row[0]}`", f"`{row[1]}`", *row[4:]) for row in rows]))
     return "\n".join(parts)
 
 
 def access_matrix() -> str:
-    """Who may call what, as CSV."""
-    return "".join(",".join(row) + "\n" for row in _matrix())
+    """Who may call what, as CSV: each principal's "yes" or the status of the refusal, and what a worker gets on another's things."""
+    rows = [(*_matrix()[0], "nobody", "bad_token", "killed", "worker_on_anothers")]
+    for operation, row in zip(OPERATIONS, _matrix()[1:], strict=True):
+        stranger = "yes" if "anyone" in operation.roles else "401"
+        rows.append((*row, stranger, stranger, stranger, ON_ANOTHERS.get(operation.name, "")))
+    return "".join(",".join(row) + "\n" for row in rows)
 
 
 def room(operation) -> str:  # type: ignore[no-untyped-def]

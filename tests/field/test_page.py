@@ -11,6 +11,7 @@ import unittest
 from typing import Any, ClassVar
 
 from tests.field.chromium import Browser
+from tests.figures import measured
 from tests.running import PYTHON, TOP, Broker, Peer, until
 
 NEEDS = "chromium and chromedriver: apt-get install chromium chromium-driver (.ci/run does)"
@@ -482,19 +483,28 @@ class Acting(OnThePage):
 class Payloads(OnThePage):
     def test_sixty_payloads_in_every_text_field_run_nothing_and_break_no_policy(self) -> None:
         self.assertEqual(60, len(set(PAYLOADS)))
+        fields: set[str] = set()
+
+        def put(by: Peer, path: str, body: dict[str, Any]) -> dict[str, Any]:
+            said = by.post(path, body)
+            fields.update(
+                f"{path.split('/')[1]} {name}" for name, value in body.items() if text in (value if isinstance(value, list) else [value])
+            )
+            return said
+
         peer = self.enrol("worker-fe", summary=PAYLOADS[0], client=PAYLOADS[6], git_branch=PAYLOADS[12])
         person = self.broker.person()
         run = "run-x"
         peer.post("/runs", {"id": run, "name": PAYLOADS[6], "goal": PAYLOADS[0], "success_criteria": PAYLOADS[12]})
         refused = 0
         for number, text in enumerate(PAYLOADS):
-            peer.post("/summary", {"summary": text})
+            put(peer, "/summary", {"summary": text})
             git = {"git_branch": text, "git_dirty_files": [text, "a.py"], "git_last_commit": text}
-            peer.post("/heartbeat", {"id": "worker-fe", "activity": text, **git})
-            task = peer.post("/tasks", {"title": text, "description": text, "run_id": run})["task_id"]
-            peer.post("/memory", {"key": f"{number} {text}"[:250], "value": text})
-            peer.post("/lock", {"file_path": text, "reason": text[:150]})
-            peer.post("/runs", {"id": f"run-{number}", "name": text, "goal": text, "success_criteria": text})
+            put(peer, "/heartbeat", {"id": "worker-fe", "activity": text, **git})
+            task = put(peer, "/tasks", {"title": text, "description": text, "run_id": run})["task_id"]
+            put(peer, "/memory", {"key": f"{number} {text}"[:250], "value": text})
+            put(peer, "/lock", {"file_path": text, "reason": text[:150]})
+            put(peer, "/runs", {"id": f"run-{number}", "name": text, "goal": text, "success_criteria": text})
             for address in ("command-center", "worker-fe"):  # the filter may refuse one: then it is nowhere to be shown
                 status, _ = peer.call("POST", "/send", {"recipient_id": address, "category": "finding", "content": text})
                 refused += status != 200
@@ -502,13 +512,13 @@ class Payloads(OnThePage):
             refused += status != 200
             if status == 200 and number % 2:
                 open_now = person.get("/escalations?state=open")["escalations"]
-                person.post(f"/escalations/{open_now[0]['id']}/resolve", {"verdict": "answer", "answer": text})
+                put(person, f"/escalations/{open_now[0]['id']}/resolve", {"verdict": "answer", "answer": text})
             if number % 3 == 0:
                 peer.post("/tasks/claim", {"task_id": task})
                 peer.post("/tasks/complete", {"task_id": task, "artifacts": {"summary": text, "files_touched": [text], "risks": text}})
             elif number % 3 == 1:
-                peer.post(f"/tasks/{task}/cancel", {"reason": text})
-            person.post("/send", {"recipient_id": "worker-fe", "category": "finding", "content": text})
+                put(peer, f"/tasks/{task}/cancel", {"reason": text})
+            put(person, "/send", {"recipient_id": "worker-fe", "category": "finding", "content": text})
         self.assertLess(refused, 60, "the filter leaves most of them to the page")
         self.sign_in()
         self.browser.wait_for_text("canary()", within="#tasks")
@@ -528,8 +538,12 @@ class Payloads(OnThePage):
         time.sleep(2.5)  # one more round of the page
         self.assertEqual([], self.browser.run("return [...document.querySelectorAll('script')].slice(1).map((one) => one.outerHTML)"))
         strange = "img, iframe, object, embed, video, audio, base, link:not([rel=icon]), style:not(head style), marquee, math, template"
-        self.assertEqual(0, self.browser.run("return document.querySelectorAll(arguments[0]).length", strange))
-        self.assert_well_behaved()
+        strangers = self.browser.run("return document.querySelectorAll(arguments[0]).length", strange)
+        shown = self.browser.run("return arguments[0].filter((one) => document.body.textContent.includes(one)).length", list(PAYLOADS))
+        seen = self.browser.misdeeds()
+        executed, reports = seen["canary"] + strangers, len(seen["violations"])
+        self.assertEqual((0, {"canary": 0, "violations": [], "errors": [], "console": []}), (strangers, seen))
+        measured(self, "R39", payloads=shown, fields=len(fields), executed=executed, policy_reports=reports)
 
     def test_what_cannot_be_seen_is_written_out(self) -> None:
         peer = self.enrol("worker-fe")

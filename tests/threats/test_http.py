@@ -297,6 +297,7 @@ TEXTS = {
     "lattice.contract.framing:frame": ("lattice.contract.framing", "_FRAME_WORD", "sub"),
     "lattice.contract.framing:safe_for_terminal": ("lattice.contract.framing", "_CONTROLS", "sub"),
     "lattice.contract.framing:_field": ("lattice.contract.framing", "_FIELD_SIGNS", "sub"),
+    "lattice.cli.show:as_json": ("lattice.cli.show", "_OBEYED", "sub"),
     "lattice.hooks.events:prompt": ("lattice.hooks.events", "_NOTICE", "match"),
 }
 INLINE = {"lattice.domain.chains:_words": (r"[^\w\s]|_", "sub"), "lattice.guard.content:_slashed": (r"[\\/]+", "sub")}

@@ -25,6 +25,7 @@ from lattice import VERSION, WIRE, names, settings
 from lattice.broker import handlers, hooking, retention, spawning
 from lattice.broker.age import Age
 from lattice.broker.call import Call, rejected
+from lattice.broker.damage import Damage
 from lattice.broker.flags import Flags
 from lattice.broker.page import Page
 from lattice.broker.presence import Presence
@@ -136,6 +137,7 @@ class Broker:
         self.later: Callable[[Callable[[], None]], None] = lambda work: threading.Thread(target=work, daemon=True).start()
         self.backups = backup.folder_of(config.db, os.path.join(config.home, "backups"))
         self.database = Database(config.db, on_commit=self._committed, on_fatal=on_fatal, backups_dir=self.backups)
+        self.damage = Damage(self.database)
         self._router = Router([(op.method, op.path, op) for op in OPERATIONS if "http" in op.surfaces] + [("GET", "/", _named("page"))])
         self._begin()
 
@@ -178,6 +180,10 @@ class Broker:
 
     def read(self, fn: Callable[[Tx], Any], within_s: float = READ_S) -> Any:
         return self.database.read(fn, at=self.clock.now(), within_s=within_s)
+
+    def explain(self, fault: Exception) -> Refusal | None:
+        """What to say instead of a fault that a damaged database is behind; None when it is one of ours."""
+        return self.damage.behind(fault, self.clock.monotonic())
 
     # -- identify ------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from lattice import VERSION, WIRE, settings
 from lattice.broker import exits
 from lattice.broker.app import Broker
 from lattice.broker.sweep import Sweep
+from lattice.domain import soundness
 from lattice.errors import Refusal
 from lattice.store import backup, disk, migrate
 from lattice.store.writer import describe
@@ -52,7 +53,7 @@ def serve(config: settings.Settings, secret: bytes) -> int:
     try:
         server = Server(
             port, lambda request: late[0].call(request), allow_host=config.allow_host,
-            on_close=lambda connection, who: late[0].presence.hung_up(who, connection),
+            on_close=lambda connection, who: late[0].presence.hung_up(who, connection), explain=lambda fault: late[0].explain(fault),
         )  # fmt: skip
     except OSError as problem:
         why = "is taken by another program; choose another with --port or C2_LATTICE_PORT"
@@ -62,7 +63,7 @@ def serve(config: settings.Settings, secret: bytes) -> int:
     except migrate.CannotOpen as problem:
         server.stop(0.0)
         return exits.say(problem.exit_status, str(problem))
-    except (sqlite3.Error, OSError, Refusal) as problem:
+    except Exception as problem:
         server.stop(0.0)
         return _cannot_open(config, problem.__cause__ if isinstance(problem, Refusal) and problem.__cause__ else problem)
     late.append(broker)
@@ -91,10 +92,21 @@ def serve(config: settings.Settings, secret: bytes) -> int:
 
 
 def _cannot_open(config: settings.Settings, problem: BaseException) -> int:
-    """A database that passed the looks at it, or a file of the state directory beside it, failed at the first touch."""
+    """A database that passed the looks at it, or a file of the state directory beside it, failed at the first touch.
+
+    A fault of ours is raised.
+    """
     code = (getattr(problem, "sqlite_errorcode", None) or 0) & 0xFF
+    why = ""
     if isinstance(problem, sqlite3.Error) and code in (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        refusal = migrate.damaged(config.db, backup.folder_of(config.db, os.path.join(config.home, "backups")), str(problem))
+        why = str(problem)
+    elif not isinstance(problem, (sqlite3.Error, OSError)):
+        said = soundness.of_file(settings.database_file(config.db))
+        if said["ok"]:
+            raise problem
+        why = said["message"]
+    if why:
+        refusal = migrate.damaged(config.db, backup.folder_of(config.db, os.path.join(config.home, "backups")), why)
         return exits.say(refusal.exit_status, str(refusal))
     path, number = config.db, disk.refuses(config.db, NEW_BYTES)
     if isinstance(problem, OSError):

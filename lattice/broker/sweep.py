@@ -107,12 +107,13 @@ class Sweep:
         name = name or getattr(job, "__name__", str(job))
         try:
             job()
-        except Refusal as refusal:  # the disk is full, read-only or gone: known, and a trace of our own steps says no more
-            if self._refused.get(name) != refusal.code:
-                log.warning("sweep: %s: %s", name, refusal.message)
-            self._refused[name] = refusal.code
-        except Exception:  # one that fails must not keep the others from running, now or later
-            log.exception("sweep: %s", name)
+        except Exception as fault:  # one that fails must not keep the others from running, now or later
+            known = self._broker.explain(fault)
+            if known is None:
+                log.exception("sweep: %s", name)
+            elif self._refused.get(name) != known.code:  # the disk is full, read-only or gone, a row is damaged: our own steps say no more
+                log.warning("sweep: %s: %s", name, known.message)
+            self._refused[name] = known.code if known is not None else ""
         else:
             self._refused.pop(name, None)
 

@@ -146,6 +146,8 @@ def _rows(tx: Tx, fold: Fold) -> Iterator[tuple[str, dict[str, Any]]]:
 def _told(tx: Tx, kind: str, key: str, table: dict[str, Any] | None, count: int) -> tuple[str, dict[str, Any]]:
     """The sentence and the damage, for the first thing that differs."""
     seq, log = _log_of(tx, kind, key)
+    if table is not None:  # a blob, which only damage puts there, is no JSON
+        table = {name: repr(value) if isinstance(value, bytes) else value for name, value in table.items()}
     columns = sorted(name for name in {*(log or {}), *(table or {})} if (log or {}).get(name) != (table or {}).get(name))
     name = f"{kind} {key}"
     if table is None:

@@ -68,7 +68,10 @@ def _reading(path: str, query: str) -> Iterator[sqlite3.Connection]:
         connection.text_factory = lambda text: text.decode("utf-8", "backslashreplace")
         connection.execute("PRAGMA query_only=1")
         connection.execute("PRAGMA trusted_schema=OFF")
-        yield connection
+        try:
+            yield connection
+        except UnicodeDecodeError as error:  # in what SQLite says of a broken schema
+            raise sqlite3.DatabaseError(f"its schema cannot be read: {error}") from error
 
 
 @contextmanager

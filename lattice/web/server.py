@@ -128,6 +128,7 @@ class Server:
 
     Binds at once (`port` 0 asks for a free one; `.port` is the real one), answers from `serve` on.
     `on_close(connection, who)` is told of every authenticated connection that ended, on its thread.
+    `explain(fault)` may know what to answer instead of "a mistake" when `answer` failed unexpectedly.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class Server:
         max_per_peer: int = MAX_PER_PEER,
         max_connections: int = MAX_CONNECTIONS,
         on_close: Callable[[int, str], None] | None = None,
+        explain: Callable[[Exception], Refusal | None] = lambda fault: None,
     ) -> None:
         self.answer = answer
         self.max_body = max_body
@@ -150,6 +152,7 @@ class Server:
         self.max_per_peer = max_per_peer
         self.max_connections = max_connections
         self.on_close = on_close
+        self.explain = explain
         self.lot = Lot()
         self.is_stopping = False
         self._counting = threading.Lock()  # guards the next five, and closing against the watchdog
@@ -425,9 +428,8 @@ class _Handler(BaseHTTPRequestHandler):
         close = close or link.must_close or self.face.is_stopping
         try:
             data = render(outcome, close, without_body=self.is_head)
-        except Exception:
-            log.exception("the answer to %s %s cannot be sent", head.method, head.path)
-            data = render(_answer_of(Internal("the broker made a mistake; its log has the details")), close, without_body=self.is_head)
+        except Exception as fault:
+            data = render(self._mistake(fault, head, "cannot be answered"), close, without_body=self.is_head)
         if self._send(data):
             self.close_connection = close
             if link.must_close:
@@ -512,9 +514,15 @@ class _Handler(BaseHTTPRequestHandler):
             return outcome
         except Refusal as refusal:
             return _answer_of(refusal)
-        except Exception:
-            log.exception("%s %s failed", head.method, head.path)
-            return _answer_of(Internal("the broker made a mistake; its log has the details"))
+        except Exception as fault:
+            return self._mistake(fault, head, "failed")
+
+    def _mistake(self, fault: Exception, head: heads.Head, what: str) -> Answer:
+        """What is answered when something failed that should not have."""
+        known = self.face.explain(fault)
+        if known is None:
+            log.error("%s %s %s", head.method, head.path, what, exc_info=fault)
+        return _answer_of(known or Internal("the broker made a mistake; its log has the details"))
 
     def _stream(self, stream: Stream) -> None:
         def send(data: bytes) -> None:
@@ -526,8 +534,9 @@ class _Handler(BaseHTTPRequestHandler):
             streams.run(stream, self.face.lot, self.face.place(self.link), send)
         except ConnectionError:
             return  # the client left, or does not read
-        except Exception:
-            log.exception("the stream of %s failed", stream.key)
+        except Exception as fault:
+            known = self.face.explain(fault)
+            log.error("the stream of %s failed: %s", stream.key, known or fault, exc_info=known is None)
 
     def _send(self, data: bytes) -> bool:
         """One sendall under a deadline. False when the client is gone or does not take it."""

@@ -52,6 +52,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "tests.storms.test_frozen": ("chaos",),
     "tests.storms.test_clock_jumps": ("chaos",),
     "tests.storms.test_departed": ("chaos",),
+    "tests.storms.test_damaged_files": ("chaos",),
+    "tests.storms.test_upgrades": ("chaos",),
     "tests.storms.test_orphans": ("chaos",),
     "tests.storms.test_restart_in_between": ("chaos",),
     "tests.storms.test_squatters": ("abuse",),
@@ -74,6 +76,7 @@ ALONE = (
     "tests.storms.test_no_writing",
     "tests.storms.test_starts",
     "tests.nightly.test_millions",
+    "tests.nightly.test_hot_backup",
 )
 # These mostly wait: they get a lane of their own, and start first.
 QUIET = (

@@ -100,7 +100,7 @@ def _cannot_open(config: settings.Settings, problem: BaseException) -> int:
     why = ""
     if isinstance(problem, sqlite3.Error) and code in (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         why = str(problem)
-    elif not isinstance(problem, (sqlite3.Error, OSError)):
+    elif not isinstance(problem, (sqlite3.Error, OSError, Refusal)):
         said = soundness.of_file(settings.database_file(config.db))
         if said["ok"]:
             raise problem

@@ -18,7 +18,7 @@ import threading
 import time
 
 from lattice import VERSION, WIRE, names
-from lattice.contract.operations import BY_NAME, ON_THE_WIRE
+from lattice.contract.operations import BY_NAME, IDEMPOTENCY_KEY, ON_THE_WIRE
 from lattice.errors import Conflict, Refusal, Unauthorized, Unavailable
 from lattice.web.client import Client, query, quote
 
@@ -80,9 +80,10 @@ class Link:
         operation = BY_NAME[name]
         said_as = ON_THE_WIRE.get(name, {})
         values = {said_as.get(field, field): value for field, value in values.items()} | operation.preset
-        if operation.effect == "write":
+        takes_key = IDEMPOTENCY_KEY in operation.params
+        if takes_key:
             values.setdefault("idempotency_key", names.new_key())
-        may_repeat = operation.effect in ("read", "write") or name == "heartbeat"
+        may_repeat = takes_key or operation.effect == "read" or name == "heartbeat"
         path = operation.path
         for part in operation.path_params:
             path = path.replace("{" + part + "}", quote(str(values.pop(part))))

@@ -397,20 +397,23 @@ class Broker:
         return self._once(tx, call, handler)
 
     def _once(self, tx: Tx, call: Call, handler: Callable[[Tx, Call], Any]) -> Any:
-        """Run a write; with a key, at most once, and not when its caller hung up before its turn.
+        key = call.values.pop("idempotency_key", None)
+        return self.once(tx, call, key, lambda: handler(tx, call))
+
+    def once(self, tx: Tx, call: Call, key: str | None, do: Callable[[], Any]) -> Any:
+        """What `do` answers; with a key it is done at most once, and not when its caller hung up before its turn.
 
         Who hung up may be repeating it by now: were the repeat refused, this one must not be done after it.
         """
-        key = call.values.pop("idempotency_key", None)
         if not key or call.ticket is not None:
-            return handler(tx, call)
+            return do()
         if self.has_left(call.request):
             raise Unavailable("the caller hung up before its turn; nothing was done", code="hung_up")
         before = idempotency.answered(tx, call.caller.actor, key, call.operation.name, call.values)
         if before is not None:
             repeat = handlers.REPEATED.get(call.operation.name)
             return before if repeat is None else repeat(tx, call, before)
-        answer = handler(tx, call)
+        answer = do()
         idempotency.remember(tx, call.caller.actor, key, call.operation.name, call.values, answer)
         return answer
 

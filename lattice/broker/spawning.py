@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lattice import names
 from lattice.clients import spawn as clients
-from lattice.domain import escalations, events, messages, peers
+from lattice.domain import escalations, events, idempotency, messages, peers
 from lattice.domain.caller import BROKER, Caller
 from lattice.errors import BadRequest, Conflict, Forbidden, Refusal
 from lattice.guard import tokens
@@ -49,7 +49,40 @@ class Opened:
 
 
 def ask(call: Call) -> dict[str, Any]:
-    """Open the session now, or ask the person first: {ok, status: opened | pending, peer_id, message[, escalation_id]}."""
+    """Open the session now, or ask the person first: {ok, status: opened | pending, peer_id, message[, escalation_id]}.
+
+    Once for each key. A repeat that comes before the first has its answer, or after a broker that ended over it, is
+    answered `opening`: whether there is a session then, only its arrival shows.
+    """
+    broker, caller, said = call.broker, call.caller, call.values
+    key: str | None = said.pop("idempotency_key", None)
+    before = broker.read(lambda tx: idempotency.answered(tx, caller.actor, key, call.operation.name, said)) if key else None
+    if before is not None:  # before the checks: its own session may be there by now
+        return before  # type: ignore[no-any-return]
+    request = _request(call)
+    if not (caller.is_person or broker.settings.spawn == "allow"):
+        asked: dict[str, Any] = broker.write(
+            lambda tx: broker.once(tx, call, key, lambda: _ask_person(tx, caller, request)), "spawn_worker"
+        )
+        return asked
+    opening = {
+        "ok": True, "status": "opening", "peer_id": request["peer_id"],
+        "message": "it was being opened when this was repeated: list_peers shows whether it came; if it did not, ask anew",
+    }  # fmt: skip
+    begun: dict[str, Any] = broker.write(lambda tx: broker.once(tx, call, key, lambda: opening), "spawn_worker") if key else opening
+    if begun is not opening:
+        return begun
+    answer: dict[str, Any] | None = None
+    try:
+        answer = {"ok": True, "status": "opened", **_open(broker, caller, request)}
+    finally:
+        if key:  # with no answer it was refused, and may be asked again
+            broker.write(lambda tx: idempotency.amend(tx, caller.actor, key, answer), "spawn_worker")
+    return answer
+
+
+def _request(call: Call) -> dict[str, Any]:
+    """What is to be opened. Raises when it cannot be."""
     broker, caller, said = call.broker, call.caller, call.values
     if said["role"] == "architect" and not caller.is_person:
         raise Forbidden("only the person seats an architect", hint="ask for a worker, or message command-center")
@@ -60,30 +93,26 @@ def ask(call: Call) -> dict[str, Any]:
     if not os.path.isdir(working_dir):
         raise BadRequest(f"working_dir {working_dir} is no folder on this machine", hint="name an existing folder")
     workspace = caller.workspace or broker.read(lambda tx: peers.workspace_of_dir(tx, working_dir))
-    request = {
+    return {
         "peer_id": peer_id, "role": said["role"], "working_dir": working_dir, "workspace": workspace, "prompt": said["prompt"] or "",
         "tmux": said["tmux"] or "", "way": said["way"],
     }  # fmt: skip
-    if caller.is_person or broker.settings.spawn == "allow":
-        return {"ok": True, "status": "opened", **_open(broker, caller, request)}
 
-    def raise_it(tx: Tx) -> int:
-        text = f"{caller.id} asks for a new {request['role']} session '{peer_id}' in {working_dir}"
-        escalation_id = escalations.open_one(tx, caller, kind="spawn", text=text, task_id=None, run_id=None, request=request)
-        message_id = messages.store(
-            tx,
-            caller,
-            address=names.PERSON,
-            category="question",
-            content=text + "\nAllow it or refuse it on the page.",
-            recipients=[names.PERSON],
-        )
-        escalations.carried_by(tx, caller, escalation_id, message_id)
-        return escalation_id
 
-    escalation_id = broker.write(raise_it, "spawn_worker")
+def _ask_person(tx: Tx, caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+    text = f"{caller.id} asks for a new {request['role']} session '{request['peer_id']}' in {request['working_dir']}"
+    escalation_id = escalations.open_one(tx, caller, kind="spawn", text=text, task_id=None, run_id=None, request=request)
+    message_id = messages.store(
+        tx,
+        caller,
+        address=names.PERSON,
+        category="question",
+        content=text + "\nAllow it or refuse it on the page.",
+        recipients=[names.PERSON],
+    )
+    escalations.carried_by(tx, caller, escalation_id, message_id)
     return {
-        "ok": True, "status": "pending", "peer_id": peer_id, "escalation_id": escalation_id,
+        "ok": True, "status": "pending", "peer_id": request["peer_id"], "escalation_id": escalation_id,
         "message": "the person was asked on the page; the outcome comes as mail. Without an answer it is refused after 10 minutes.",
     }  # fmt: skip
 

@@ -16,7 +16,7 @@ import sys
 from collections import namedtuple
 
 from lattice import names
-from lattice.contract.operations import BY_NAME, ON_THE_WIRE, OPERATIONS
+from lattice.contract.operations import BY_NAME, IDEMPOTENCY_KEY, ON_THE_WIRE, OPERATIONS
 from lattice.contract.params import check_fields, from_text
 from lattice.errors import Refusal
 from lattice.web.client import query, quote
@@ -161,7 +161,7 @@ def placed(operation, values: Mapping[str, object], here: Callable[[], str]) -> 
 
 
 def call_of(operation, values: Mapping[str, object], *, base: str = "", tmux: str = "") -> Call:  # type: ignore[no-untyped-def]
-    """The request that carries the values. A write gets a fresh idempotency key; paths get their base, a spawn our TMUX."""
+    """The request that carries the values. What takes an idempotency key gets a fresh one; paths get their base, a spawn our TMUX."""
     sent: dict[str, object] = _without_gaps(values)  # type: ignore[assignment]
     for ours, theirs in ON_THE_WIRE.get(operation.name, {}).items():
         sent[theirs] = sent.pop(ours)
@@ -177,7 +177,7 @@ def call_of(operation, values: Mapping[str, object], *, base: str = "", tmux: st
     if operation.method == "GET":
         flat = {name: ",".join(map(str, value)) if isinstance(value, list) else value for name, value in sent.items()}
         return Call(operation, values, "GET", query(path, flat), None)
-    if operation.effect == "write":
+    if IDEMPOTENCY_KEY in operation.params:
         sent["idempotency_key"] = names.new_key()
     return Call(operation, values, "POST", path, sent)
 

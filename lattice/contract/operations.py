@@ -5,7 +5,8 @@ The broker, the MCP server, the command line and the reference pages read it. It
 
 Who may (`roles`): a peer's role is read from the broker's own record, never from the request.
 What it does (`effect`): `read` answers from a read-only connection; `write` runs in one transaction and
-takes an `idempotency_key`; `act` has effects that must not hold the writer (wait, open a terminal, stop).
+takes an `idempotency_key`; `act` has effects that must not hold the writer (wait, open a terminal, stop), and takes a key
+where a client may repeat it.
 Where it appears (`surfaces`): http, mcp, cli. Two operations may share a route when only one is on http.
 """
 
@@ -222,7 +223,8 @@ OPERATIONS = (
          Param("role", "choice", choices=PEER_ROLES, default="worker", only="http"),
          Param("prompt", "text", max_chars=4000),
          Param("tmux", "text", "the caller's TMUX", only="http", max_chars=500),
-         Param("way", "choice", choices=("auto", "tmux", "terminal", "headless"), default="auto", only="http")), ALL, "high"),
+         Param("way", "choice", choices=("auto", "tmux", "terminal", "headless"), default="auto", only="http"),
+         IDEMPOTENCY_KEY), ALL, "high"),
     # -- messages -----------------------------------------------------------------------------------
     _op("send_message", "POST /send", "write", PEERS, "Message a peer, @architect, or command-center (the person).",
         (_me("sender_id"), Param("recipient_id", "text", required=True, max_chars=100),

@@ -35,6 +35,14 @@ def remember(tx: Tx, caller_id: str, key: str, op: str, values: dict[str, Any], 
     )
 
 
+def amend(tx: Tx, caller_id: str, key: str, answer: dict[str, Any] | None) -> None:
+    """What a repeat is answered from now on; None: nothing was done, the key is free again."""
+    if answer is None:
+        tx.run("DELETE FROM idempotency WHERE caller = ? AND key = ?", (caller_id, key))
+    else:
+        tx.run("UPDATE idempotency SET answer = ? WHERE caller = ? AND key = ?", (json.dumps(answer, ensure_ascii=False), caller_id, key))
+
+
 def forget_old(tx: Tx, before: float) -> int:
     return tx.run("DELETE FROM idempotency WHERE at < ?", (before,))
 

@@ -278,12 +278,6 @@ class Repeating(WithLink):
         first, second = broker.bodies("/memory")
         self.assertNotEqual(first["idempotency_key"], second["idempotency_key"])
 
-    def test_what_cannot_be_repeated_safely_is_not(self) -> None:
-        broker = self.broker()
-        broker.always["/spawn"] = Answer(200, b"no json")
-        self.assertEqual(self.refusal(self.link(broker.port), "spawn_worker").code, "unknown_outcome")
-        self.assertEqual(len(broker.bodies("/spawn")), 1)
-
     def test_a_refusal_is_not_repeated_and_comes_as_it_is(self) -> None:
         broker = self.broker()
         broker.always["/memory"] = Forbidden("paused by arch", code="paused")

@@ -33,6 +33,45 @@ class OfSpawning(BrokerCase):
         self.house.settle()
 
 
+class Repeated(OfSpawning):
+    def twice(self, who: str, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return self.ask(who, idempotency_key="k", **more), self.ask(who, idempotency_key="k", **more)
+
+    def test_a_session_is_opened_once_for_each_key(self) -> None:
+        first, second = self.twice(PERSON)
+        self.assertEqual({**first, "repeated": True}, second)
+        self.assertEqual(("opened", 1), (first["status"], len(self.opened)))
+        self.ask(PERSON, idempotency_key="another")
+        self.assertEqual(2, len(self.opened))
+
+    def test_also_when_it_has_come_meanwhile(self) -> None:
+        first = self.ask(PERSON, peer_id="w9", idempotency_key="k")
+        self.house.enrol("w9")
+        self.assertEqual({**first, "repeated": True}, self.ask(PERSON, peer_id="w9", idempotency_key="k"))
+        self.refused(409, PERSON, "/spawn", {"peer_id": "w9", "working_dir": self.house.folder}, code="id_taken")
+
+    def test_the_person_is_asked_once_for_each_key(self) -> None:
+        first, second = self.twice("arch")
+        self.assertEqual({**first, "repeated": True}, second)
+        self.assertEqual(1, len(self.house.texts(PERSON)))
+
+    def test_a_repeat_that_comes_while_it_is_opened_opens_no_other(self) -> None:
+        said: list[dict[str, Any]] = []
+
+        def spawn(home: str, **about: Any) -> dict[str, str]:
+            said.append(self.ask(PERSON, idempotency_key="k"))
+            return {"way": "tmux", "detail": "window 3"}
+
+        with mock.patch.object(spawning.clients, "spawn", spawn):
+            opened = self.ask(PERSON, idempotency_key="k")
+        self.assertEqual([("opening", opened["peer_id"])], [(one["status"], one["peer_id"]) for one in said])
+
+    def test_one_that_could_not_be_opened_leaves_its_key_free(self) -> None:
+        with mock.patch.object(spawning.clients, "spawn", side_effect=Unavailable("no terminal")):
+            self.refused(503, PERSON, "/spawn", {"working_dir": self.house.folder, "idempotency_key": "k"})
+        self.assertEqual("opened", self.ask(PERSON, idempotency_key="k")["status"])
+
+
 class TheQuestion(OfSpawning):
     def test_the_person_is_asked_and_nothing_is_opened_meanwhile(self) -> None:
         said = self.ask(peer_id="w9")

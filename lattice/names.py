@@ -99,5 +99,10 @@ def new_id(prefix: str) -> str:
 
 
 def new_key() -> str:
-    """A fresh unguessable word of 32 hex digits: idempotency keys, nonces, receipts, process lives."""
+    """A fresh unguessable word of 32 hex digits: idempotency keys, nonces, receipts, process lives, resume secrets."""
     return os.urandom(16).hex()
+
+
+def is_key(text: str) -> bool:
+    """Does this look like one of `new_key`?"""
+    return len(text) == 32 and set(text) <= set("0123456789abcdef")

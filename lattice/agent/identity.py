@@ -8,8 +8,9 @@ Looked at in this order; the first that is there decides:
    client's own session id, whose server process has ended: the same session with a new server
 4. a new id, `worker-3fa9c1`
 
-A record is one 0600 file per id and broker port in `sessions/` and holds the id's resume secret. It does not
-decide whether the id is free: the broker does. PEER_ROLE wins over the role of a record.
+A record is one 0600 file per id and broker port in `sessions/` and holds the id's resume secret; it is written before
+the broker is asked for the id. It does not decide whether the id is free: the broker does. PEER_ROLE wins over the role
+of a record.
 """
 
 from __future__ import annotations
@@ -84,13 +85,35 @@ class Identity:
     def keep(self, peer: str, role: str, resume: str, port: int, named: bool, token: str = "") -> None:
         """Write down what the broker answered, so that the next process of this session, its shell and its hooks are the same peer."""
         self._mine = peer, role, named
-        record = {
+        self._write(self._record(peer, role, resume, port, named, token), port)
+        self._prune()
+
+    def promise(self, wanted: Wanted, port: int) -> str:
+        """A resume secret for an id that has none yet, written down before the broker is asked for the id: should we be ended
+        before we hear the answer, whoever comes after us has it. "" where there is a record, or none can be made.
+        """
+        resume = names.new_key()
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+            with open(os.open(self._path(wanted.peer, port), flags, 0o600), "w", encoding="utf-8") as file:
+                json.dump(self._record(wanted.peer, wanted.role, resume, port, wanted.named, ""), file)
+        except OSError:
+            return ""
+        return resume
+
+    def withdraw(self, peer: str, port: int) -> None:
+        """The id became another's: what was promised for it is nothing."""
+        path = self._path(peer, port)
+        if _is_promise(read(path)):
+            _remove(path)
+
+    def _record(self, peer: str, role: str, resume: str, port: int, named: bool, token: str) -> dict[str, object]:
+        return {
             "peer": peer, "role": role, "resume": resume, "port": port, "named": named,
             "client_pid": self.client.pid, "client_started": self.client.started, "session": self.client.session,
             "pid": os.getpid(), "started": process.started(os.getpid()), "saved": time.time(), "token": token,
         }  # fmt: skip
-        self._write(record, port)
-        self._prune()
 
     def renew(self, token: str, port: int) -> None:
         """The broker gave a new token: the session's shell and hooks must find it too."""
@@ -123,7 +146,7 @@ class Identity:
     def _known(self, peer: str, role: str, port: int, named: bool) -> Wanted:
         record = read(self._path(peer, port))
         resume = str(record.get("resume") or "")
-        return Wanted(peer, role, resume, "", named, bool(resume) and not _is_held(record, False))
+        return Wanted(peer, role, resume, "", named, bool(resume) and not _is_promise(record) and not _is_held(record, False))
 
     def _of_this_client(self, port: int) -> dict[str, object]:
         """The newest record of this client whose server has ended."""
@@ -168,6 +191,11 @@ class Identity:
         for index, (changed, path) in enumerate(aged):
             if (index >= MAX_RECORDS or changed < oldest) and not _runs(read(path)):
                 _remove(path)
+
+
+def _is_promise(record: dict[str, object]) -> bool:
+    """Did this very process write it, before it was enrolled?"""
+    return record.get("pid") == os.getpid() and not record.get("token")
 
 
 def _runs(record: dict[str, object]) -> bool:

@@ -257,8 +257,9 @@ class Link:
             }  # fmt: skip
             if self._identity.client.pid > 0:
                 body["client_pid"] = self._identity.client.pid
-            if wanted.resume:
-                body["resume"] = wanted.resume
+            resume = wanted.resume or self._identity.promise(wanted, self._port)
+            if resume:
+                body["resume"] = resume
             ways = self._reached_by()
             if ways:
                 body["ways"] = ways
@@ -269,6 +270,7 @@ class Link:
                 if refusal.code == "ticket_used":
                     continue  # our own call that was repeated on the way, or a ticket that was handed to us twice
                 key = names.new_key()
+                self._identity.withdraw(wanted.peer, self._port)
                 if waits:
                     time.sleep(0.1)
                     continue
@@ -285,11 +287,11 @@ class Link:
             finally:
                 self._give_back(client)
             self.ways = ways
-            self._take_in(wanted, answer)
+            self._take_in(wanted, resume, answer)
             return
         raise Unavailable("the broker refused each id that this session asked for", code="unavailable_id")
 
-    def _take_in(self, wanted: Wanted, answer: dict[str, object]) -> None:
+    def _take_in(self, wanted: Wanted, asked_with: str, answer: dict[str, object]) -> None:
         token, id = answer.get("token"), answer.get("id")
         if not isinstance(token, str) or not isinstance(id, str):
             raise Unavailable("the broker's answer to the enrolment is not one we understand", code="internal")
@@ -302,7 +304,7 @@ class Link:
         self.workspace = str(answer.get("workspace") or self.workspace)
         resume = answer.get("resume")
         try:
-            self._identity.keep(id, wanted.role, resume if isinstance(resume, str) else wanted.resume, self._port, wanted.named, token)
+            self._identity.keep(id, wanted.role, resume if isinstance(resume, str) else asked_with, self._port, wanted.named, token)
         except OSError as error:
             self.note(f"this id cannot be kept over a restart: {error}")
         seat = answer.get("seat")
@@ -312,6 +314,8 @@ class Link:
             self.note(said)
         elif wanted.role == "architect" and self.role != "architect":
             self.note(f"you are a worker: the architect's seat is held by {holder or 'another session'}")
+        if id != wanted.peer:
+            self._identity.withdraw(wanted.peer, self._port)
         if id != wanted.peer and not (isinstance(said, str) and id in said):
             self.note(f"{wanted.peer} lives in another process; you are {id}")
         self.is_enrolled.set()

@@ -11,7 +11,7 @@ import time
 
 from lattice import VERSION, names
 from lattice.cli import who as identity
-from lattice.errors import NotFound, Refusal, Unauthorized, Unavailable
+from lattice.errors import Conflict, NotFound, Refusal, Unauthorized, Unavailable
 from lattice.web.client import Client
 
 TYPE_CHECKING = False
@@ -105,17 +105,23 @@ class Door:
         peer, role = self.who.peer, self.who.role
         folder = self.settings.peer_dir or os.getcwd()
         workspace = self.here()
-        life = str(known.get("process") or "") or names.new_key()
+        # Both are kept before they are said: who never hears the answer is the same to the broker the next time.
+        life, resume = (str(known.get(name) or "") or names.new_key() for name in ("process", "resume"))
+        said = {"peer": peer, "role": role, "resume": resume, "port": self.port, "named": True, "token": "", "process": life}
+        said |= {"pid": 0, "started": "", "saved": time.time()}
+        identity.keep(self.who, said)
         body: dict[str, object] = {
-            "id": peer, "role": role, "working_dir": folder, "workspace": workspace, "process": life, "named": True,
+            "id": peer, "role": role, "working_dir": folder, "workspace": workspace, "process": life, "named": True, "resume": resume,
             "client": "c2-lattice command", "beat_ms": CLI_BEAT_MS, "version": VERSION, "idempotency_key": names.new_key(),
         }  # fmt: skip
-        if known.get("resume"):
-            body["resume"] = known["resume"]
-        answer = self.client.call("POST", "/register", body, {"Authorization": f"Ticket {self.ticket(peer, role, workspace)}"})
+        try:
+            answer = self.client.call("POST", "/register", body, {"Authorization": f"Ticket {self.ticket(peer, role, workspace)}"})
+        except Conflict:
+            if not known:
+                identity.drop(self.who)  # the id is another's
+            raise
         self._token = str(answer["token"])
-        said = {"peer": answer["id"], "role": answer.get("role", role), "resume": answer.get("resume", ""), "port": self.port}
-        said |= {"named": True, "token": self._token, "process": life, "pid": 0, "started": "", "saved": time.time()}
+        said |= {"peer": answer["id"], "role": answer.get("role", role), "resume": answer.get("resume", ""), "token": self._token}
         identity.keep(self.who, said)
 
     def ticket(self, peer: str, role: str, workspace: str = "") -> str:

@@ -83,6 +83,11 @@ def keep(who: Who, known: dict[str, object]) -> None:
     write_record(who.record, known)
 
 
+def drop(who: Who) -> None:
+    """Our own record was for nothing."""
+    os.unlink(who.record)
+
+
 def has_server(known: Mapping[str, object]) -> bool:
     """Does an MCP server of this peer run now?"""
     pid, started = known.get("pid"), known.get("started")

@@ -179,7 +179,7 @@ OPERATIONS = (
          Param("git_last_commit", "text", default="", max_chars=300),
          Param("workspace", "text", max_chars=300), Param("process", "text", "this process's life", max_chars=64),
          Param("client_pid", "integer", minimum=1, maximum=2**31 - 1), Param("client", "text", default="", max_chars=100),
-         Param("resume", "text", "the resume secret of the id", max_chars=200),
+         Param("resume", "text", "the resume secret of the id; for a free id, 32 hex digits that shall be it", max_chars=200),
          Param("fallback", "flag", "when the id lives in another process, take id-2 instead of 409", default=False),
          Param("named", "flag", "the id was chosen, so its mailbox outlives it", default=True),
          Param("beat_ms", "integer", default=3000, minimum=1000, maximum=60000),

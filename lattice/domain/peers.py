@@ -119,6 +119,7 @@ def settle_id(tx: Tx, wanted: Enrolment, beating: frozenset[str]) -> str:
 def register(tx: Tx, wanted: Enrolment, peer_id: str, new_resume: str) -> dict[str, Any]:
     """Enrol `peer_id` (from `settle_id`). Answers {id, role, workspace, epoch, resume, seat, same_life (its process was this one)}.
 
+    Who brings a resume secret for an id that is free has chosen its own: it knows it even if it never hears the answer.
     A new process of a known id takes mail, tasks and locks over; a new epoch ends the old process's tokens.
     """
     old = tx.one("SELECT * FROM peers WHERE id = ?", (peer_id,))
@@ -127,7 +128,8 @@ def register(tx: Tx, wanted: Enrolment, peer_id: str, new_resume: str) -> dict[s
     same_life = known and old is not None and bool(wanted.process) and old["process"] == wanted.process and old["status"] == "active"
     epoch = 1 if old is None else old["epoch"] + (0 if same_life else 1)
     keeps_secret = known and old is not None and _owns(wanted.resume, old)
-    resume = wanted.resume if keeps_secret else new_resume
+    chose_secret = peer_id == wanted.id and names.is_key(wanted.resume)
+    resume = wanted.resume if keeps_secret or chose_secret else new_resume
     values = (
         role, wanted.summary or (old["summary"] if known and old else ""), wanted.workspace, wanted.working_dir,
         int(wanted.named and peer_id == wanted.id),  # a numbered id was not chosen

@@ -88,10 +88,9 @@ class Offers:
         receipts = self._shown.get(id)
         if receipts is None:
             self._shown[id] = [receipt]
-            for old in list(self._shown)[: len(self._shown) - _REMEMBERED]:
-                if old in self._has:
-                    del self._shown[old]
-                    self._has.remove(old)
+            while len(self._shown) > _REMEMBERED and (oldest := next(iter(self._shown))) in self._has:
+                del self._shown[oldest]
+                self._has.remove(oldest)
             return True
         if receipt not in receipts:
             receipts.append(receipt)
@@ -111,17 +110,18 @@ class Offers:
         with self._lock:
             if not self._flushed:
                 return
-            proven = [id for at, messages in self._flushed if now - at >= PROOF_AFTER_S for id in messages]
+            # What was given back since is not in `_shown`.
+            proven = [id for at, messages in self._flushed if now - at >= PROOF_AFTER_S for id in messages if id in self._shown]
             self._flushed = [(at, messages) for at, messages in self._flushed if now - at < PROOF_AFTER_S]
             self._has.update(proven)
-            self._proven += [receipt for id in proven for receipt in self._shown.get(id, ())]
+            self._proven += [receipt for id in proven for receipt in self._shown[id]]
             if proven:
                 self._wake()
 
     def give_back(self, messages: list[int]) -> None:
-        """The result with these messages was not sent."""
+        """The result with these messages was not sent, or nobody looked at it. What is proven stays so."""
         with self._lock:
-            self._returned += [receipt for id in messages for receipt in self._shown.pop(id, ())]
+            self._returned += [receipt for id in messages if id not in self._has for receipt in self._shown.pop(id, ())]
             self._wake()
 
     def settle(self, timeout_s: float) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 
 from lattice import VERSION
 from lattice.agent import jsonrpc
@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lattice.agent.toolbox import Toolbox
+    from lattice.agent.toolbox import Outcome, Toolbox
 
 MODERN = ("2026-07-28",)
 LEGACY = ("2025-11-25", "2025-06-18", "2024-11-05")  # 2025-03-26 demands batches
@@ -67,20 +67,23 @@ class Session:
     toolbox.arrived()                 a tools/call arrived; must not wait
     toolbox.call(name, args, meta)    -> Outcome; on a thread of its own; must not raise
     toolbox.delivered(outcome)        its result has been flushed to the client
-    toolbox.undelivered(outcome)      its result was not sent, and will not be
+    toolbox.undelivered(outcome)      its result was not sent and will not be, or its client did not want it any more
     toolbox.failed(what, error)       a fault of ours, for the log
     """
 
     def __init__(self, write: Callable[[bytes], None], open_toolbox: Callable[[], Toolbox]) -> None:
         self._write = write
         self._open_toolbox = open_toolbox
-        self._lock = threading.Lock()  # guards _running, _listening, _waiting, _idle, _workers and Call.settled
+        self._lock = threading.Lock()  # guards all below, and Call.settled
         self._work = threading.Condition(self._lock)
         self._running: dict[object, Call] = {}
         self._listening: set[object] = set()
         self._waiting: deque[Call] = deque()
         self._workers = 0
         self._idle = 0
+        self._settled: OrderedDict[object, Outcome] = OrderedDict()  # the last calls that were answered with mail
+        self._answered = 0
+        self._cancelled_late = 0  # of these, when their answer was settled
         self.client_name = ""  # as the client calls itself; for display only
 
     @functools.cached_property
@@ -223,6 +226,13 @@ class Session:
             call.settled = True
             if self._running.get(call.id) is call:
                 del self._running[call.id]
+            if wanted:
+                self._answered += 1
+                self._settled.pop(call.id, None)
+                if outcome.messages:
+                    self._settled[call.id] = outcome
+                    if len(self._settled) > MAX_RUNNING:
+                        self._settled.popitem(last=False)
         if not wanted:
             self._toolbox.undelivered(outcome)
             return
@@ -236,15 +246,26 @@ class Session:
         self._toolbox.delivered(outcome)
 
     def _cancel(self, params: object) -> None:
-        """Stop answering one request. Anything else, and what is answered already, is no matter."""
+        """Stop answering one request. One that is answered already is no matter, unless there was mail in the answer.
+
+        The two may have crossed: then the client drops the answer, and the mail goes back. Some clients cancel each call
+        that they have finished; with them it says nothing.
+        """
         id = params.get("requestId") if isinstance(params, dict) else None
         if not jsonrpc.is_id(id):
             return
+        crossed = None
         with self._lock:
             self._listening.discard(id)
             call = self._running.pop(id, None)
             if call is not None:
                 call.settled = True
+            else:
+                self._cancelled_late += 1
+                is_habit = self._cancelled_late * 2 >= self._answered
+                crossed = None if is_habit else self._settled.pop(id, None)
+        if crossed is not None:
+            self._toolbox.undelivered(crossed)
 
     # -- the end ------------------------------------------------------------------------------------
 

@@ -123,6 +123,13 @@ class TheProof(unittest.TestCase):
         self.offers.give_back([1])
         self.assertEqual(self.said("give_back"), ["r1", "again"])
 
+    def test_what_was_shown_is_remembered_for_thousands_of_messages_and_not_for_ever(self) -> None:
+        for number in range(1, mail._REMEMBERED + 101):
+            self.offers.flushed(self.shown(letter(number)))
+            self.prove_after(1)
+        self.assertEqual(mail._REMEMBERED, len(self.offers._shown))
+        self.assertEqual([], self.shown(letter(200, receipt="again")))
+
     def test_a_take_of_which_nobody_heard_the_answer_is_asked_again_before_another_is(self) -> None:
         self.trouble_elsewhere = False
         self.trouble = [Unavailable("?", code="unknown_outcome"), Unavailable("?", code="unknown_outcome")]
@@ -212,6 +219,50 @@ class OverStdio(unittest.TestCase):
         release.set()
         self.assertEqual(self.broker.wait_for("/inbox/return")[0]["receipts"], ["r1"])
         self.assertNotIn(take, self.client.answers)
+
+    def cancel(self, id: object) -> None:
+        self.client.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}})
+        self.client.request("ping")
+
+    def test_mail_whose_cancellation_crossed_its_result_goes_back(self) -> None:
+        for _ in range(3):
+            self.client.result("list_peers")
+        self.offer(letter(1))
+        take = self.client.ask("tools/call", {"name": "check_messages"})
+        self.client.answer(take)  # written before the cancellation was read: the client has stopped to listen for it
+        self.cancel(take)
+        self.assertEqual(self.broker.wait_for("/inbox/return")[0]["receipts"], ["r1"])
+        threading.Event().wait(0.25)
+        self.client.result("list_peers")
+        self.assertEqual(self.broker.bodies("/inbox/ack"), [])
+        self.offer(letter(1, receipt="again", redelivered=1))
+        self.assertEqual([1], [one["id"] for one in self.client.call("check_messages")["messages"]])
+
+    def test_a_client_that_cancels_every_call_it_has_finished_has_its_mail(self) -> None:
+        for _ in range(3):
+            finished = self.client.ask("tools/call", {"name": "list_peers"})
+            self.client.answer(finished)
+            self.cancel(finished)
+        self.offer(letter(1))
+        take = self.client.ask("tools/call", {"name": "check_messages"})
+        self.client.answer(take)
+        self.cancel(take)
+        threading.Event().wait(0.25)
+        self.client.result("list_peers")
+        self.assertEqual(self.broker.wait_for("/inbox/ack")[0]["receipts"], ["r1"])
+        self.assertEqual(self.broker.bodies("/inbox/return"), [])
+
+    def test_a_cancellation_after_the_proof_is_nothing(self) -> None:
+        for _ in range(3):
+            self.client.result("list_peers")
+        self.offer(letter(1))
+        take = self.client.ask("tools/call", {"name": "check_messages"})
+        self.client.answer(take)
+        threading.Event().wait(0.25)
+        self.client.result("list_peers")
+        self.cancel(take)
+        self.broker.wait_for("/inbox/ack")
+        self.assertEqual(self.broker.bodies("/inbox/return"), [])
 
     def test_an_error_is_never_no_messages(self) -> None:
         self.broker.always["/inbox/take"] = Conflict("the disk is on fire")

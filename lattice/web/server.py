@@ -48,6 +48,8 @@ MAX_PER_PEER = 16
 MAX_CONNECTIONS = 4096
 MAX_DRAINED = 16 * 1024 * 1024  # of what a refused client still sends, so that it can read why
 MAX_TURNED_AWAY = 64  # connections over the limit that are held open for a moment, so that they can read the 503
+GRACE_S = 0.1  # of a stop: from one answer to the next request a client needs some microseconds, which a busy machine gives late
+QUIET_S = 0.05  # so long nobody came: whoever was just answered would have
 BACKLOG = 1024  # 200 clients at once wait 0.1 s; with the usual 5 some wait for seconds
 
 FOREVER = math.inf
@@ -108,7 +110,7 @@ class Deadlines(NamedTuple):
 class Connection:
     """One TCP connection. Its thread works with it; the watchdog reads `deadline` and ends what is overdue."""
 
-    __slots__ = ("deadline", "id", "is_idle", "is_sending", "must_close", "overdue", "place", "rest", "socket", "who")
+    __slots__ = ("deadline", "id", "idle_since", "is_sending", "must_close", "overdue", "place", "rest", "socket", "who")
 
     def __init__(self, id: int, connection: socket.socket) -> None:
         self.id = id
@@ -117,7 +119,7 @@ class Connection:
         self.rest = b""  # received, not yet read: the next request
         self.deadline = FOREVER
         self.overdue = False
-        self.is_idle = False
+        self.idle_since = FOREVER  # since when it waits for a request
         self.is_sending = False
         self.must_close = False
         self.place: Place | None = None
@@ -161,6 +163,10 @@ class Server:
         self._per_peer: dict[str, int] = {}
         self._ids = itertools.count(1)
         self._turned_away: deque[tuple[float, socket.socket]] = deque()
+        self.is_closing = False  # the end of a stop: nobody is accepted any more
+        self._accepts = threading.Event()
+        self._accepts_no_more = threading.Event()
+        self._came = 0.0  # when the newest connection came, while it stops
         self._stopped = threading.Event()
         self._stop_once = threading.Lock()
         set_date()
@@ -172,36 +178,48 @@ class Server:
         """Accept and answer until `stop`; returns when that has ended."""
         watchdog = threading.Thread(target=self._watch, name="web-watchdog", daemon=True)
         watchdog.start()
+        self._accepts.set()
         try:
             self._listener.serve_forever(poll_interval=1.0)
         except _StopServing:
-            pass
+            self._listener.close_behind_the_last()
         except (OSError, ValueError):
             if not self.is_stopping:  # else: `stop` closed the listener before the loop had begun
                 raise
+        finally:
+            self._accepts_no_more.set()
         self._stopped.wait()
         watchdog.join()
 
     def stop(self, drain_s: float = 2.0) -> None:
-        """Accept no more, let requests that run end (parked ones at once), close all. From any thread, any number of times."""
+        """Let requests that run end (parked ones at once), say 503 to whoever comes, close all. From any thread, any number of times.
+
+        No request is dropped that was sent to somebody there: who had its answer just now has perhaps sent the next one, or
+        connects for it. So a connection is closed when it was idle for GRACE_S, and the listener when nobody came for QUIET_S.
+        """
         if not self._stop_once.acquire(blocking=False):
             self._stopped.wait(drain_s + 1.0)
             return
         self.is_stopping = True
         self.lot.stop()
-        self._knock()
-        until = time.monotonic() + drain_s
-        while self._end_idle() and time.monotonic() < until:
+        self._came = time.monotonic()
+        until = self._came + drain_s
+        while (now := time.monotonic()) < until and (self._end_idle(now - GRACE_S) or now - self._came < QUIET_S):
             self._stopped.wait(0.01)
         with self._counting:
             for connection in self._connections:
                 _shutdown(connection, socket.SHUT_RDWR)
+        until = time.monotonic() + 0.5
+        while self.connections() and time.monotonic() < until:
+            self._stopped.wait(0.01)  # the threads close their sockets themselves
+        self.is_closing = True
+        if self._accepts.is_set():
+            self._knock()
+            self._accepts_no_more.wait(1.5)
+        self._listener.server_close()
+        with self._counting:
             while self._turned_away:
                 self._turned_away.popleft()[1].close()
-        until = time.monotonic() + 0.5
-        while self._end_idle() and time.monotonic() < until:
-            self._stopped.wait(0.01)  # the threads close their sockets themselves
-        self._listener.server_close()
         self._stopped.set()
 
     def wake(self, key: str) -> None:
@@ -292,6 +310,7 @@ class Server:
 
     def _turn_away(self, connection: socket.socket) -> None:
         if self.is_stopping:
+            self._came = time.monotonic()
             refusal = Unavailable("the broker is stopping; call again in a moment", code="stopping")
         else:
             refusal = Unavailable("too many connections; try again shortly", code="too_many_connections")
@@ -304,7 +323,7 @@ class Server:
         with self._counting:
             # Closing at once would reset what it has not read yet, so the watchdog closes it a little later.
             self._turned_away.append((time.monotonic() + 0.5, connection))
-            if len(self._turned_away) > MAX_TURNED_AWAY or self.is_stopping:
+            if len(self._turned_away) > MAX_TURNED_AWAY:
                 self._turned_away.popleft()[1].close()
 
     def _watch(self) -> None:
@@ -320,16 +339,16 @@ class Server:
                 while self._turned_away and self._turned_away[0][0] < now:
                     self._turned_away.popleft()[1].close()
 
-    def _end_idle(self) -> int:
-        """Close the reading side of connections that have no request; how many connections are left."""
+    def _end_idle(self, since: float) -> int:
+        """Close the reading side of connections that have had no request since then; how many connections are left."""
         with self._counting:
             for link in self._connections.values():
-                if link.is_idle:
+                if link.idle_since < since:
                     _shutdown(link.socket, socket.SHUT_RD)
             return len(self._connections)
 
     def _knock(self) -> None:
-        """Wake the accepting thread, so that it sees `is_stopping`."""
+        """Wake the accepting thread, so that it sees `is_closing`."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=0.5):
                 pass
@@ -375,8 +394,20 @@ class _Listener(ThreadingMixIn, HTTPServer):
         self.face.release(request)
 
     def service_actions(self) -> None:
-        if self.face.is_stopping:
+        if self.face.is_closing:
             raise _StopServing
+
+    def close_behind_the_last(self) -> None:
+        """Whoever is in the queue is answered too; who comes later finds nobody, and has sent nothing."""
+        try:
+            self.socket.setblocking(False)
+            while True:
+                request, client_address = self.get_request()
+                request.setblocking(True)
+                self.process_request(request, client_address)
+        except OSError:
+            pass  # nobody is left
+        self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], OSError):  # that is a client which left before its thread began
@@ -441,12 +472,10 @@ class _Handler(BaseHTTPRequestHandler):
         deadlines = self.face.deadlines
         raw = link.rest
         if not raw:
-            link.deadline = time.monotonic() + (deadlines.idle if link.who else deadlines.idle_unauthenticated)
-            link.is_idle = True
-            if self.face.is_stopping:
-                return None
+            link.idle_since = now = time.monotonic()
+            link.deadline = now + (deadlines.idle if link.who else deadlines.idle_unauthenticated)
             raw = self.request.recv(65536)
-            link.is_idle = False
+            link.idle_since = FOREVER
             if not raw:
                 return None
         end = raw.find(b"\r\n\r\n")

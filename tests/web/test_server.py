@@ -298,7 +298,7 @@ class Waiting(ServerCase):
 
     def test_a_request_that_just_came_when_the_server_stopped_is_told_that_and_not_that_it_hung_up(self) -> None:
         def answer(request: Request) -> Answer:
-            request.link.is_idle = True  # as it is for a moment after its bytes have come
+            request.link.idle_since = 0.0  # as if it had rested for long, and its bytes came only now
             stopping.start()
             until(lambda: has_hung_up(request.link.socket), "its reading side is closed")
             return Answer(200, {"left": self.server.has_left(request)})
@@ -481,6 +481,46 @@ class Stopping(ServerCase):
         with self.assertRaises(ConnectionRefusedError):
             self.connect()
         server.stop()  # twice is once
+
+    def test_the_next_request_of_a_client_that_was_just_answered_is_answered_too_and_is_the_last(self) -> None:
+        server = self.start()
+        connection = self.connect()
+        connection.sendall(self.request())
+        read_reply(connection)
+        with mock.patch.object(module, "GRACE_S", PATIENT_S):
+            stopping = threading.Thread(target=server.stop, args=(PATIENT_S,))
+            stopping.start()
+            until(lambda: server.is_stopping, "it stops")
+            connection.sendall(self.request())
+            reply = read_reply(connection)
+            self.assertEqual((reply.status, reply.headers["connection"]), (200, "close"))
+            stopping.join(PATIENT_S)
+        self.assertFalse(stopping.is_alive())
+
+    def test_whoever_comes_while_it_stops_is_told_that_it_does(self) -> None:
+        entered, go_on = threading.Event(), threading.Event()
+
+        def answer(request: Request) -> Answer:
+            entered.set()
+            go_on.wait(PATIENT_S)
+            return Answer(200, {})
+
+        server = self.start(answer)
+        slow = self.connect()
+        slow.sendall(self.request())
+        self.assertTrue(entered.wait(PATIENT_S))
+        stopping = threading.Thread(target=server.stop, args=(PATIENT_S,))
+        stopping.start()
+        until(lambda: server.is_stopping, "it stops")
+        late = self.connect()
+        late.sendall(self.request())
+        reply = read_reply(late)
+        self.assertEqual((reply.status, reply.json()["code"]), (503, "stopping"))
+        go_on.set()
+        self.assertEqual(read_reply(slow).status, 200)
+        stopping.join(PATIENT_S)
+        with self.assertRaises(ConnectionRefusedError):
+            self.connect()
 
     def test_a_request_that_never_ends_does_not_hold_the_stop_for_ever(self) -> None:
         go_on, entered = threading.Event(), threading.Event()

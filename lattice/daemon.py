@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 START_S = 10.0
 WAIT_S = 40.0  # for another process that is starting it, with 200 more on two cores
 STOP_S = 5.0
+TAKEN_S = 2.5  # a broker that stops has its database for two seconds at most
+_TAKEN = "another broker has "
 LOOKS, AGAIN_S = 5, 0.05  # at a port whose connections end without an answer, and the first pause between two; each is twice the last
 MAX_LOG = 5 * 1024 * 1024
 _BROKER_SAYS = "c2-lattice broker: "  # what its reasons not to start begin with
@@ -64,19 +66,19 @@ def look(port: int, secret: bytes, timeout_s: float = 2.0) -> str:
     """As `probe`; and `silent` for what takes a connection and does not answer in time, or is too busy to.
 
     A stopped broker and a stranger look the same then. A connection that ends without an answer may be a broker that is
-    just ending: it is looked at again, and a stranger is what goes on like that.
+    just ending: it is looked at again, and a stranger is what goes on like that. So is one that says that it stops.
     """
     for number in range(LOOKS):
         if number:
             time.sleep(AGAIN_S * 2 ** (number - 1))
         there = _look(port, secret, timeout_s)
-        if there != "ended":
+        if there not in ("ended", "stopping"):
             return there
-    return "foreign"
+    return "silent" if there == "stopping" else "foreign"
 
 
 def _look(port: int, secret: bytes, timeout_s: float) -> str:
-    """One look, on a connection of its own; `ended` when that ended without an answer."""
+    """One look, on a connection of its own; `ended` when that ended without an answer, `stopping` when that was the answer."""
     from lattice.guard.tokens import check_proof
 
     client = Client(port, timeout_s=timeout_s)
@@ -89,7 +91,7 @@ def _look(port: int, secret: bytes, timeout_s: float) -> str:
             return "none"
         if refusal.code == "unknown_outcome":
             return "silent" if time.monotonic() - begun >= 0.9 * timeout_s else "ended"
-        return "silent" if refusal.status == 503 else "foreign"
+        return "stopping" if refusal.code == "stopping" else "silent" if refusal.status == 503 else "foreign"
     finally:
         client.close()
     return "ours" if check_proof(secret, nonce, port, health.get("pid"), health.get("proof")) else "foreign"
@@ -121,7 +123,6 @@ def hold_starts(settings: settings_of.Settings) -> Exclusive:
 
 def _start_alone(settings: settings_of.Settings, secret: bytes) -> int:
     """As `start`, by the one process that may: the port of a broker that came up meanwhile, or of ours."""
-    ended: int | None = None
     give_up = time.monotonic() + START_S
     port = find(settings)
     there = look(port, secret)
@@ -134,30 +135,42 @@ def _start_alone(settings: settings_of.Settings, secret: bytes) -> int:
             f"port {port} is used by another program, which is not our broker",
             code="foreign_program", hint="end that program, or choose another port: C2_LATTICE_PORT=N", port=port,
         )  # fmt: skip
-    broker, log_from = _spawn(settings, port)
-    pause_s = 0.02
-    while time.monotonic() < give_up:
-        ended = broker.poll()
-        if probe(port, secret) == "ours":
-            _reap(broker)
+    patient = time.monotonic() + TAKEN_S
+    while True:
+        serves, ended, why = _bring_up(settings, port, secret, give_up)
+        if serves:
             return port
-        if ended is not None:
+        # It may have ended because another one serves the database: on another port, then.
+        other = find(settings)
+        if other != port and probe(other, secret) == "ours":
+            return other
+        if _TAKEN not in why or time.monotonic() > patient:
             break
-        time.sleep(pause_s)
-        pause_s = min(0.2, pause_s * 1.5)
-    _reap(broker)
-    # It may have ended because another one serves the database: on another port, then.
-    other = find(settings)
-    if other != port and probe(other, secret) == "ours":
-        return other
+        time.sleep(AGAIN_S)
     log = os.path.join(settings.home, "broker.log")
-    why = _last_words(log, log_from)
     how = (f": {why}" if why else f" (it ended with {ended})") if ended is not None else f" within {START_S:g} s"
     raise Unavailable(
         f"the broker did not start on port {port}{how}",
         code="unreachable" if ended is not None and ended < 0 else "no_broker",  # killed: it may well come up the next time
         hint="" if why and ended is not None else f"look into {log}",
     )
+
+
+def _bring_up(settings: settings_of.Settings, port: int, secret: bytes, give_up: float) -> tuple[bool, int | None, str]:
+    """Start a broker, and wait until it has proved itself, has ended, or the time is over: (it serves, exit status, its last words)."""
+    broker, log_from = _spawn(settings, port)
+    ended: int | None = None
+    pause_s = 0.02
+    try:
+        while time.monotonic() < give_up and ended is None:
+            ended = broker.poll()
+            if probe(port, secret) == "ours":
+                return True, None, ""
+            time.sleep(pause_s if ended is None else 0.0)
+            pause_s = min(0.2, pause_s * 1.5)
+        return False, ended, _last_words(os.path.join(settings.home, "broker.log"), log_from)
+    finally:
+        _reap(broker)
 
 
 def silent(home: str, port: int) -> Unavailable:

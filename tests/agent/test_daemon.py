@@ -13,6 +13,7 @@ import threading
 import time
 import unittest
 from typing import Any
+from unittest import mock
 
 from lattice import daemon
 from lattice import settings as settings_module
@@ -125,6 +126,25 @@ class Start(WithHome):
             sole = Exclusive(settings.db + ".lock")
             self.assertTrue(sole.acquire())
             sole.release()
+
+    def test_one_that_is_just_ending_is_waited_for_and_one_that_stays_is_named(self) -> None:
+        settings = self.settings(C2_LATTICE_PORT=str(free_port()))
+        self.secret()
+        ending = Exclusive(settings.db + ".lock")  # what is left of it: no port any more, and still the database
+        self.assertTrue(ending.acquire())
+        with mock.patch.object(daemon, "TAKEN_S", 0.5), self.assertRaises(Unavailable) as caught:
+            daemon.start(settings)
+        self.assertIn("another broker has", caught.exception.message)
+        plain = daemon._last_words
+
+        def last_words(path: str, log_from: int) -> str:
+            said = plain(path, log_from)
+            ending.release()
+            return said
+
+        with mock.patch.object(daemon, "_last_words", last_words):
+            self.assertEqual(daemon.start(settings), settings.port)
+        self.assertTrue(daemon.stop(settings.port, self.secret()))
 
     def test_a_session_with_blocked_signals_starts_a_broker_that_hears_them(self) -> None:
         settings = self.settings(C2_LATTICE_PORT=str(free_port()))

@@ -21,7 +21,7 @@ from lattice.broker import backups, hooking, spawning
 from lattice.broker.retention import Retention
 from lattice.domain import departures, escalations, events, idempotency, locks, peers
 from lattice.domain.caller import BROKER
-from lattice.errors import Refusal
+from lattice.errors import Unavailable
 
 if TYPE_CHECKING:
     from lattice.broker.age import Age
@@ -34,7 +34,6 @@ TICK_S = 1.0
 LATE_S = 3.0  # a tick this much behind its time: nobody was heard meanwhile
 HOUSEKEEPING_S = 60.0
 PERMISSION_SLACK_S = 5.0  # whoever waits for a verdict withdraws its question itself; this is for those that are gone
-BACKUP_AGAIN_S = 600.0  # after one that could not be made: a full disk is not better in a minute
 TICKETS_S = 86_400.0  # so long it is known which tickets were used
 LOST_IS_OLD_S = 86_400.0  # a session that comes back after a day reads its files anew anyway
 
@@ -49,8 +48,7 @@ class Sweep:
         self._silence = False  # nobody is heard
         self._stopped = threading.Event()
         self.retention = Retention(broker)
-        self._backing_up = threading.Lock()  # held while a backup is made; guards _next_backup
-        self._next_backup = self._last
+        self._backing_up = threading.Lock()  # held while a copy is made
         self._hourly = backups.Hourly(broker.database, broker.backups)
         self._refused: dict[str, str] = {}  # what the database refused, and how: said once
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
@@ -234,19 +232,20 @@ class Sweep:
         """On a thread of its own: copying a large database takes longer than a tick may."""
         if not self._backing_up.acquire(blocking=False):
             return
-        broker = self._broker
 
         def work() -> None:
             try:
-                if broker.clock.monotonic() >= self._next_backup:
-                    self._hourly.make_if_due(broker.clock.now(), broker.clock.monotonic())
-            except Exception as problem:  # the broker serves on
-                self._next_backup = broker.clock.monotonic() + BACKUP_AGAIN_S
-                log.error("the hourly backup: %s", problem, exc_info=not isinstance(problem, (Refusal, OSError, sqlite3.Error)))
+                self._try(self._copy, "the hourly copy")
             finally:
                 self._backing_up.release()
 
-        broker.later(work)
+        self._broker.later(work)
+
+    def _copy(self) -> None:
+        try:
+            self._hourly.make_if_due(self._broker.clock.now(), self._broker.clock.monotonic())
+        except (OSError, sqlite3.Error) as problem:  # tried again in a minute, and said once
+            raise Unavailable(f"it could not be made: {problem}") from problem
 
 
 def may_be_frozen(card: object) -> bool:

@@ -117,7 +117,7 @@ class Overdue:
         for task in found["task"].values():
             task["token"] = 0
         found["snapshots"] = self.house.value("SELECT COUNT(*) FROM events WHERE kind = 'snapshot'") > 0
-        found["copies"] = len(backups._made(os.path.join(self.folder, "state", "backups")))
+        found["copies"] = len(backups.every_copy(self.house.broker.backups))
         return found
 
 

@@ -75,6 +75,7 @@ ALONE = (
     "tests.storms.test_disk_faults",
     "tests.storms.test_no_writing",
     "tests.storms.test_starts",
+    "tests.simulator.test_day",
     "tests.nightly.test_millions",
     "tests.nightly.test_hot_backup",
 )

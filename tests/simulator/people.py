@@ -48,6 +48,7 @@ class Peer:
         self.pid = 0
         self.token = ""
         self.resume = ""  # lies in the state directory, so it outlives the process
+        self.away_s: tuple[float, ...] = (0.5, 3.0, 20.0, 90.0)  # so long nobody has the id, when its process has ended
         self.backlog: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._forget()
 
@@ -80,7 +81,11 @@ class Peer:
         for mean, what in ((world.weather.peer_dies_s, self.die), (world.weather.peer_freezes_s, self.freeze),
                            (world.weather.peer_leaves_s, self.leave)):  # fmt: skip
             if mean:
-                self.soon(world.chance.expovariate(1 / mean), what)
+                self.soon(world.chance.expovariate(1 / mean), self._befalls, what)
+
+    def _befalls(self, what: Callable[[], None]) -> None:
+        if self.world.weather.stirs:
+            what()
 
     def die(self) -> None:
         self.world.note("peer died")
@@ -100,7 +105,7 @@ class Peer:
         self.is_there = self.is_frozen = False
         self.pid = 0
         self.backlog.clear()
-        self.world.schedule.after(self.world.chance.choice((0.5, 3.0, 20.0, 90.0)), self.come_back, self.life)
+        self.world.schedule.after(self.world.chance.choice(self.away_s), self.come_back, self.life)
 
     def come_back(self, life: int) -> None:
         if not self.is_there and life == self.life:
@@ -120,7 +125,7 @@ class Peer:
             for what, about in backlog:
                 what(*about)
             if self.world.weather.peer_freezes_s:
-                self.soon(self.world.chance.expovariate(1 / self.world.weather.peer_freezes_s), self.freeze)
+                self.soon(self.world.chance.expovariate(1 / self.world.weather.peer_freezes_s), self._befalls, self.freeze)
 
     def soon(self, seconds: float, what: Callable[..., None], *about: Any) -> None:
         """Do that later, if this process lives then; if it is frozen then, when it goes on."""

@@ -14,20 +14,28 @@ from tests.simulator.watch import Violation
 from tests.simulator.world import Weather, World
 
 
+def crew(world: World) -> list[Peer]:
+    """Six sessions in one repository, one of them unnamed, and two in another."""
+    return [
+        Peer(world, "arch", role="architect"),
+        Peer(world, "ann", client_pid=1001),
+        Peer(world, "bob", client_pid=1002),
+        Peer(world, "cleo", client_pid=1002),  # two of one client
+        Peer(world, "dave", beat_s=6.0, think_s=8.0),
+        Peer(world, "temp-1", named=False),
+        Peer(world, "yara", workspace="yard", client_pid=1003),
+        Peer(world, "yuri", workspace="yard"),
+    ]
+
+
 class Town:
-    def __init__(self, world: World) -> None:
+    """`pace`: how many times slower the person acts, and everything is looked at, than in a town of a few minutes."""
+
+    def __init__(self, world: World, people: list[Peer] | None = None, *, pace: float = 1.0) -> None:
         self.world = world
         self.rests = False
-        self.crew = [
-            Peer(world, "arch", role="architect"),
-            Peer(world, "ann", client_pid=1001),
-            Peer(world, "bob", client_pid=1002),
-            Peer(world, "cleo", client_pid=1002),  # two of one client
-            Peer(world, "dave", beat_s=6.0, think_s=8.0),
-            Peer(world, "temp-1", named=False),
-            Peer(world, "yara", workspace="yard", client_pid=1003),
-            Peer(world, "yuri", workspace="yard"),
-        ]  # fmt: skip
+        self.pace = pace
+        self.crew = crew(world) if people is None else people
         world.crew = self.crew
         for peer in self.crew:
             world.schedule.after(world.chance.uniform(0, 5), peer.begin)
@@ -35,7 +43,7 @@ class Town:
         for field, what in (("broker_ends_s", self.broker_ends), ("broker_sleeps_s", self.broker_sleeps),
                             ("machine_sleeps_s", self.machine_sleeps), ("wall_jumps_s", self.wall_jumps)):  # fmt: skip
             self._later(field, what)
-        world.schedule.after(60.0, self.look_at_all)
+        world.schedule.after(60.0 * pace, self.look_at_all)
 
     def _later(self, field: str, what: Any) -> None:
         mean = getattr(self.world.weather, field)
@@ -43,7 +51,7 @@ class Town:
             self.world.schedule.after(self.world.chance.expovariate(1 / mean), what)
 
     def look_at_all(self) -> None:
-        self.world.schedule.after(60.0, self.look_at_all)
+        self.world.schedule.after(60.0 * self.pace, self.look_at_all)
         if self.world.is_up and self.world.watching:
             self.world.watch.look_at_all()
 
@@ -80,7 +88,7 @@ class Town:
         world, chance = self.world, self.world.chance
         if self.rests:
             return
-        world.schedule.after(chance.expovariate(1 / 10.0), self.person_acts)
+        world.schedule.after(chance.expovariate(1 / (10.0 * self.pace)), self.person_acts)
         kind = chance.randrange(8)
         if kind == 0:
             world.person("POST", "/inbox/take", way="person")
@@ -92,14 +100,14 @@ class Town:
             for row in world.rows("SELECT DISTINCT message_id FROM deliveries WHERE state = 'held' ORDER BY message_id LIMIT 2"):
                 world.person("POST", f"/messages/{row[0]}/release", verdict=chance.choice(("let_through", "let_through", "stop")))
         elif kind == 3:
-            world.person("POST", "/send", recipient_id=chance.choice(("arch", "ann", "@architect", "broadcast")), category="question",
-                         content=f"how is it going {world.number()}")  # fmt: skip
+            to = chance.choice((self.crew[0].id, self.crew[1].id, "@architect", "broadcast"))
+            world.person("POST", "/send", recipient_id=to, category="question", content=f"how is it going {world.number()}")
         elif kind == 4:
             self.lift()
         elif kind == 5 and chance.random() < 0.3:
             world.person("POST", chance.choice(("/kill-peer", "/unregister")), peer_id=chance.choice(self.crew[1:]).id)
         elif kind == 6 and chance.random() < 0.3:
-            world.person("POST", "/seat", peer_id=chance.choice(("arch", "ann", "yara")))
+            world.person("POST", "/seat", peer_id=chance.choice(self.crew).id)
         else:
             world.person("POST", "/tasks", title=f"asked for {world.number()}", workspace=chance.choice(("shop", "yard")))
 
@@ -124,6 +132,8 @@ class Town:
             if peer.is_killed:
                 world.person("POST", "/resume", peer_id=peer.id)
                 peer._gone()
+            if not peer.is_there:
+                peer.begin()
         world.person("POST", "/resume-all", everywhere=True)
         world.run(100.0)
         for peer in self.crew:

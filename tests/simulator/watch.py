@@ -95,6 +95,7 @@ class Watch:
         self.look("begin", unwatched=True)
         self.look_at_all()
         self.term = {key: _term(peer) for key, peer in self.state["peer"].items()}
+        self._silence = False
         self.forgive()
 
     def leave(self) -> None:
@@ -395,18 +396,25 @@ class Watch:
         now = self.world.clock.monotonic()
         here = [id for id, peer in self.state["peer"].items() if peer["status"] in HERE and id in self.heard]
         was_silence, self._silence = self._silence, bool(here) and all(now - self.heard[id] > self.term[id] for id in here)
-        if is_late or (was_silence and not self._silence):
+        if is_late:
             self.forgive()
+        elif was_silence and not self._silence:
+            self.heard = dict.fromkeys(self.heard, now)
 
     def silent_are_given_up(self) -> None:
-        """After a tick: who was not heard for its term and a little more holds nothing, but where all are silent, and it is there."""
+        """After a tick: who was not heard for its term and a little more holds nothing, but where all are silent, and it is there.
+
+        What a hook took after its session had left stays with that until it is here again.
+        """
         now = self.world.clock.monotonic()
         for peer_id, at in self.heard.items():
-            if self._silence and self.world.has_process(peer_id):
+            term, silent = self.term[peer_id], now - at
+            if not term + SLACK_S < silent < term + 2 * SLACK_S or (self._silence and self.world.has_process(peer_id)):
                 continue
-            if now - at > self.term[peer_id] + SLACK_S and now - at < self.term[peer_id] + 2 * SLACK_S:
-                for what, sql in HOLDINGS:
-                    self._must(not self.rows(sql, peer_id), f"{peer_id} is silent for {now - at:.0f} s and still has {what}")
+            is_away = self.state["peer"].get(peer_id, {}).get("status") == "away"
+            for what, sql in HOLDINGS:
+                if not (is_away and what == "an offer"):
+                    self._must(not self.rows(sql, peer_id), f"{peer_id} is silent for {silent:.0f} s and still has {what}")
 
     # -- all of it --------------------------------------------------------------------------------------------
 

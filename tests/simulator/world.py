@@ -46,6 +46,10 @@ class Weather:
     peer_freezes_s: float = 250.0
     peer_leaves_s: float = 250.0
 
+    @property
+    def stirs(self) -> bool:
+        return self != Weather.calm()
+
     @classmethod
     def calm(cls) -> Weather:
         return cls(**{name: 0.0 for name in cls.__dataclass_fields__})
@@ -62,7 +66,16 @@ class Down(Exception):
 class World:
     """Use as a context manager: what is drawn at random in the product is drawn from the seed while it is open."""
 
-    def __init__(self, seed: int, *, weather: Weather | None = None, watching: bool = True, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        weather: Weather | None = None,
+        watching: bool = True,
+        environ: dict[str, str] | None = None,
+        tick_s: float = 1.0,
+    ) -> None:
+        """`tick_s`: how often the sweep comes; it has to be 3 s late until that counts."""
         self.seed = seed
         self.chance = random.Random(seed)
         self._keys = random.Random(seed + 1)
@@ -70,6 +83,7 @@ class World:
         self.clock = VirtualClock()
         self.schedule = Schedule(self.clock)
         self.watching = watching
+        self.tick_s = tick_s
         self.environ = environ or {}
         self.steps = 0
         self.crew: list[Any] = []
@@ -96,7 +110,7 @@ class World:
             self.watch = Watch(self, self.house.config.db)
             self._attend()
             self._last_tick = self.clock.monotonic()
-            self.schedule.after(1.0, self.tick)
+            self.schedule.after(self.tick_s, self.tick)
             self._closing = stack.pop_all()
         return self
 
@@ -180,7 +194,7 @@ class World:
 
     def tick(self) -> None:
         """The sweep's thread."""
-        self.schedule.after(1.0, self.tick)
+        self.schedule.after(self.tick_s, self.tick)
         now = self.clock.monotonic()
         if not self.is_up or now < self.asleep_until:
             return

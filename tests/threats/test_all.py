@@ -1,4 +1,4 @@
-"""Every threat of the list, S1 to S29, has its class of tests somewhere in this folder."""
+"""Every threat of the list, S1 to S29, has its class of tests somewhere in this folder, and its row in docs/security.md."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import re
 import unittest
 
 THREATS = range(1, 30)
+HERE = os.path.dirname(os.path.abspath(__file__))
+MODEL = os.path.join(os.path.dirname(os.path.dirname(HERE)), "docs", "security.md")
 _NAME = re.compile(r"S(\d\d)[A-Z]\w*\Z")
 
 
 def classes() -> dict[int, list[str]]:
     """Threat -> the classes whose names begin with it and that have tests."""
     found: dict[int, list[str]] = {}
-    folder = os.path.dirname(os.path.abspath(__file__))
-    for name in sorted(os.listdir(folder)):
+    for name in sorted(os.listdir(HERE)):
         if not name.startswith("test_") or not name.endswith(".py"):
             continue
-        with open(os.path.join(folder, name), encoding="utf-8") as file:
+        with open(os.path.join(HERE, name), encoding="utf-8") as file:
             tree = ast.parse(file.read())
         for node in tree.body:
             threat = _NAME.match(node.name) if isinstance(node, ast.ClassDef) else None
@@ -34,6 +35,17 @@ class EveryThreat(unittest.TestCase):
         self.assertEqual([], [number for number in found if number not in THREATS])
         for number, names in found.items():
             self.assertEqual(1, len({name.partition(".")[0] for name in names}), f"S{number} is in more than one module: {names}")
+
+    def test_has_its_row_in_the_threat_model_and_the_module_that_is_named_there_is_its_own(self) -> None:
+        with open(MODEL, encoding="utf-8") as file:
+            rows = [
+                re.fullmatch(r"\| S(\d+) [^|]+ \| [^|]+ \| `tests/threats/(\w+)\.py`.*\|\n", line)
+                for line in file
+                if re.match(r"\| S\d", line)
+            ]
+        self.assertNotIn(None, rows)
+        named = [(int(row[1]), row[2]) for row in rows if row]
+        self.assertEqual([(number, names[0].partition(".")[0]) for number, names in sorted(classes().items())], named)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 # Controls that JSON leaves as they are, and signs that change how what follows is shown.
-_OBEYED = "[\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+_OBEYED = re.compile("[\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
 
 
 def as_json(answer: object, indent: int | None = 1) -> str:
     """The answer as JSON that a terminal may be shown: the same values, with what it would obey as \\u escapes."""
-    return re.sub(_OBEYED, lambda found: json.dumps(found[0])[1:-1], json.dumps(answer, ensure_ascii=False, indent=indent))
+    return _OBEYED.sub(lambda found: json.dumps(found[0])[1:-1], json.dumps(answer, ensure_ascii=False, indent=indent))
 
 
 def said(name: str, answer: Answer, you: str = "") -> str:

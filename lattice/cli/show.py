@@ -253,7 +253,9 @@ def _adopted(answer: Answer, you: str) -> str:
 
 def _released(answer: Answer, you: str) -> str:
     how = _VERDICT_WORDS.get(str(answer.get("verdict")), "done")
-    return f"message {cell(answer.get('message_id'))}: {how} ({cell(answer.get('recipients'))})"
+    together = answer.get("messages")
+    copies = f"; with it {len(together) - 1} more of the same text" if isinstance(together, list) and len(together) > 1 else ""
+    return f"message {cell(answer.get('message_id'))}: {how} ({cell(answer.get('recipients'))}){copies}"
 
 
 _VERDICT_WORDS = {"let_through": "let through", "stop": "stopped; its sender is told"}

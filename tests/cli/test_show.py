@@ -164,10 +164,10 @@ class Shown(unittest.TestCase):
         self.assertEqual("│ you are w1\n│ task #7", show.said("capsule", {"capsule": "you are w1\ntask #7"}))
         said = show.said("adopt", {"ok": True, "peer_id": "w1", "tasks": [7], "locks": ["/r/a"], "messages": 2})
         self.assertEqual("you go on with what w1 left: 2 message(s) waiting\n  task 7\n  lock /r/a", said)
-        self.assertEqual(
-            "message 9: let through (w1, w2)",
-            show.said("release_held", {"ok": True, "message_id": 9, "verdict": "let_through", "recipients": ["w1", "w2"]}),
-        )
+        released = {"ok": True, "message_id": 9, "verdict": "let_through", "recipients": ["w1", "w2"], "messages": [9]}
+        self.assertEqual("message 9: let through (w1, w2)", show.said("release_held", released))
+        copies = show.said("release_held", {**released, "verdict": "stop", "messages": [9, 11, 12]})
+        self.assertEqual("message 9: stopped; its sender is told (w1, w2); with it 2 more of the same text", copies)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ class S28Worms(unittest.TestCase):
             worm.spread(WORM)
 
         worst: dict[str, float] = {}
-        for manners in [list(MANNERS), *([manner] for manner in list(MANNERS)[:: figure(4, 1)])]:
+        for manners in [list(MANNERS), *([manner] for manner in list(MANNERS)[:: figure(len(MANNERS), 1)])]:
             manner = manners[0]
             with self.subTest(manners=manners):
                 found = self.outbreak(manners, eleventh)

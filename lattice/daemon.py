@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 START_S = 10.0
 WAIT_S = 40.0  # for another process that is starting it, with 200 more on two cores
+LOOK_S = 0.25  # how often it looks meanwhile whether it is up
 STOP_S = 5.0
 TAKEN_S = 2.5  # a broker that stops has its database for two seconds at most
 _TAKEN = "another broker has "
@@ -106,7 +107,15 @@ def start(settings: settings_of.Settings) -> int:
     from lattice.guard.tokens import load_secret
 
     secret = load_secret(settings.home, settings.secret)  # makes the home, 0700
-    starter = hold_starts(settings)
+    starter = _starter(settings)
+    give_up = time.monotonic() + WAIT_S
+    while not starter.acquire(LOOK_S):
+        # Whoever may start it now may have it up already: then there is nothing to wait for.
+        port = find(settings)
+        if look(port, secret) == "ours":
+            return port
+        if time.monotonic() > give_up:
+            raise _others_start_it()
     try:
         return _start_alone(settings, secret)
     finally:
@@ -115,10 +124,18 @@ def start(settings: settings_of.Settings) -> int:
 
 def hold_starts(settings: settings_of.Settings) -> Exclusive:
     """Until it is released, no session of this home starts a broker. Unavailable when others have been starting one for too long."""
-    starter = Exclusive(os.path.join(settings.home, "starter.lock"))
+    starter = _starter(settings)
     if not starter.acquire(WAIT_S):
-        raise Unavailable("another session has been starting the broker for too long", code="no_broker")
+        raise _others_start_it()
     return starter
+
+
+def _starter(settings: settings_of.Settings) -> Exclusive:
+    return Exclusive(os.path.join(settings.home, "starter.lock"))
+
+
+def _others_start_it() -> Unavailable:
+    return Unavailable("another session has been starting the broker for too long", code="no_broker")
 
 
 def _start_alone(settings: settings_of.Settings, secret: bytes) -> int:

@@ -24,7 +24,7 @@ class ScriptedBroker:
     When a list is used up, `always[path]` answers. `heard` holds (path, body, authorization) in order.
     """
 
-    def __init__(self, home: str, secret: bytes = b"") -> None:
+    def __init__(self, home: str, secret: bytes = b"", port: int = 0) -> None:
         self.secret = secret or tokens.load_secret(home)
         self.script: dict[str, list[Say]] = {}
         self.always: dict[str, Say] = {
@@ -39,7 +39,7 @@ class ScriptedBroker:
         self.stamp = 1
         self.enrolled = 0
         self.health: dict[str, Any] = {}
-        self.server = Server(0, self.answer)
+        self.server = Server(port, self.answer)
         self.port = self.server.port
         self.thread = threading.Thread(target=self.server.serve, daemon=True)
         self.thread.start()

@@ -103,6 +103,19 @@ class Start(WithHome):
             self.assertNotIn(self.secret(), bytes(got))
         self.assertFalse(os.path.exists(os.path.join(self.home, "state", "broker.log")))
 
+    def test_who_waits_for_another_to_start_it_goes_on_when_it_is_up(self) -> None:
+        state = os.path.join(self.home, "state")
+        settings = self.settings(C2_LATTICE_PORT=str(free_port()))
+        self.secret()  # makes the home
+        held = daemon.hold_starts(settings)
+        self.addCleanup(held.release)
+        found: list[int] = []
+        waiting = threading.Thread(target=lambda: found.append(daemon.start(settings)))
+        waiting.start()
+        with ScriptedBroker(state, port=int(settings.port)):
+            waiting.join(10)
+            self.assertEqual([settings.port], found, "though the lock is held")
+
     def test_it_is_started_detached_found_again_and_stopped(self) -> None:
         settings = self.settings(C2_LATTICE_PORT=str(free_port()))
         port = daemon.start(settings)

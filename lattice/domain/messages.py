@@ -350,12 +350,13 @@ def ack(tx: Tx, caller: Caller, *, receipts: list[str], proof: str = "", **_: ob
 def prove_hook_offers(tx: Tx, caller: Caller, tool_use_id: str | None, event: str, began_ms: int | None = None) -> int:
     """A hook of the session ran: what an earlier hook handed in was taken, and so was the result of the call it names. Answers how many.
 
-    One that began before a mail was handed in knows nothing of that: its call may have waited long on the way.
+    One that began before a mail was handed in knows nothing of that: its call may have waited long on the way. (What was
+    handed in later than now was so before the clock was set back.)
     """
     rows = tx.all(
         "SELECT receipt FROM receipts WHERE recipient = ? AND ended_at IS NULL AND process = ?"
-        " AND ((way = 'hook' AND (? IS NULL OR offered_at * 1000 < ?)) OR (tool_use_id <> '' AND tool_use_id = ?))",
-        (caller.id, caller.process, began_ms, began_ms, tool_use_id or ""),
+        " AND ((way = 'hook' AND (? IS NULL OR offered_at * 1000 < ? OR offered_at > ?)) OR (tool_use_id <> '' AND tool_use_id = ?))",
+        (caller.id, caller.process, began_ms, began_ms, tx.at, tool_use_id or ""),
     )
     return ack(tx, caller, receipts=[row["receipt"] for row in rows], proof=f"hook {event}")["acknowledged"] if rows else 0
 

@@ -58,6 +58,13 @@ class ProofByHook(HookCase):
         self.assertEqual(1, self.hook("eve", "PreToolUse", began_ms=began_ms + 20_001)["proven"])
         self.assertEqual(["read"], self.states("eve", ids))
 
+    def test_what_was_handed_in_before_the_clock_was_set_back_is_proven_all_the_same(self) -> None:
+        ids = self.sent("eve", "one")
+        self.hook("eve", "PostToolUse", max=3, began_ms=int(self.house.clock.now() * 1000))
+        self.house.clock._now -= 3600
+        self.assertEqual(1, self.hook("eve", "PreToolUse", began_ms=int(self.house.clock.now() * 1000))["proven"])
+        self.assertEqual(["read"], self.states("eve", ids))
+
     def test_a_hook_of_another_peer_proves_nothing(self) -> None:
         ids = self.sent("eve", "one")
         self.hook("eve", "PostToolUse", max=3)

@@ -38,7 +38,7 @@ class Age:
         offsets = self._offsets
         moment = wall - offsets[-1][1]
         if len(offsets) > 1:
-            ends = [at for at, _ in offsets[1:]] + [monotonic]
+            ends = [at for at, _ in offsets[1:]] + [monotonic + JUMP_S]  # what is made this moment may bear a time that was rounded up
             fitting = [wall - offset for (began, offset), end in zip(offsets, ends, strict=True) if began <= wall - offset <= end]
             moment = max(fitting, default=moment)
         return max(0.0, monotonic - moment)

@@ -89,6 +89,12 @@ class OldByTimeAwake(unittest.TestCase):
         self.assertAlmostEqual(10.0, self.age.of(self.wall + 2 * DAY_S - 10, self.monotonic), 3)
         self.assertAlmostEqual(50.0, self.age.left(self.wall + 2 * DAY_S + 50, 60.0, self.monotonic), 3)
 
+    def test_what_is_made_this_moment_is_new_although_its_time_was_rounded_up(self) -> None:
+        """Else a token that was minted just after the clock was set back by a day would be one of yesterday."""
+        self.pass_time(100, jump=-2 * DAY_S)
+        self.pass_time(100)
+        self.assertEqual(0.0, self.age.of(self.wall + 0.0005, self.monotonic))
+
     def test_the_clock_is_read_as_it_is_and_as_it_would_be_had_it_not_been_set_lately(self) -> None:
         self.pass_time(10, jump=3600)
         self.assertEqual([self.wall - 3600, self.wall], self.age.readings(self.monotonic, 60))

@@ -53,6 +53,7 @@ class Beat:
         self._tree: dict[str, object] = {}  # what git said last
         self._tree_is_new = False
         self._enrolment = 0
+        self._is_over_budget = False  # the beating thread's own
 
     def start(self) -> None:
         threading.Thread(target=self._beat_on, name="beat", daemon=True).start()
@@ -125,7 +126,7 @@ class Beat:
             body["ways"] = ways
         try:
             answer = self._link.ask("heartbeat", body, timeout_s=self._interval_s + MARGIN_S, patient=False)
-        except Refusal:
+        except BaseException:  # whatever it was, the tree is still to be told
             with self._lock:
                 self._tree_is_new = self._tree_is_new or bool(tree)
             raise
@@ -150,9 +151,11 @@ class Beat:
             )
         lost = answer.get("lost")
         for path in lost if isinstance(lost, list) else []:
-            self._link.note(f"you no longer hold {path}: look at it again before you edit it")
-        if answer.get("budget_exceeded"):
-            self._link.note("your budget of tokens is used up: no new task can be claimed; ask the architect or the person")
+            self._link.note(f"you no longer hold {path}: look at it again before you edit it", each_time=True)
+        was_over, self._is_over_budget = self._is_over_budget, bool(answer.get("budget_exceeded"))
+        if self._is_over_budget and not was_over:
+            spent = "your budget of tokens is used up: no new task can be claimed; ask the architect or the person"
+            self._link.note(spent, each_time=True)
         return news
 
     # -- the thread that looks at git -------------------------------------------------------------------

@@ -354,10 +354,10 @@ class Link:
     def port(self) -> int:
         return self._port
 
-    def note(self, text: str) -> None:
-        """Something that the next result shall say, once in this process's life."""
+    def note(self, text: str, *, each_time: bool = False) -> None:
+        """Something that the next result shall say, once in this process's life; `each_time`: once each time that it happens."""
         with self._lock:
-            if text not in self._noted:
+            if text not in (self._notes if each_time else self._noted):
                 self._noted.add(text)
                 self._notes.append(text)
 

@@ -97,7 +97,7 @@ class Toolbox:
             said = self._do(name, _checked(name, arguments), taken, meta)
             is_error = False
         except Refusal as refusal:
-            said, is_error = self._refused(refusal), True
+            said, is_error = self._refused(name, refusal), True
         except Exception as error:  # the session's door: a fault of ours must not end the talk
             self.failed(f"{name} failed", error)
             said, is_error = Internal(f"{name} failed inside the session: {type(error).__name__}: {error}").as_json(), True
@@ -126,8 +126,14 @@ class Toolbox:
 
         return brief.shaped(name, self._link.ask(name, values))
 
-    def _refused(self, refusal: Refusal) -> dict[str, object]:
+    def _refused(self, name: str, refusal: Refusal) -> dict[str, object]:
         said = refusal.as_json()
+        if refusal.code in ("unknown_outcome", "unknown_result"):  # the hint is for programs, which have keys
+            said["hint"] = (
+                "call check_messages again: it asks for the same mail"
+                if name == "check_messages"
+                else "look whether it was done before you do it again (get_task, list_tasks, get_memory, list_locks, list_peers)"
+            )
         if refusal.code == "paused":
             by = self._beat.paused_by or "the architect or the person"
             if by not in refusal.message:

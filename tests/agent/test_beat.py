@@ -80,6 +80,30 @@ class Beats(unittest.TestCase):
         self.assertEqual(result["structuredContent"]["waiting"], waiting)
         self.assertEqual(json.loads(result["content"][0]["text"]), result["structuredContent"])
 
+    def test_each_loss_of_a_lock_is_told_once_also_the_second_of_the_same_file(self) -> None:
+        client = self.start()
+        client.result("list_peers")
+        for _ in range(2):
+            self.broker.tell(lost=["/src/a.py"])
+            until(lambda: "you no longer hold /src/a.py" in client.call("list_peers").get("note", ""), "the next result says so")
+            self.broker.tell(lost=[])
+            beats = len(self.broker.bodies("/heartbeat"))
+            self.broker.wait_for("/heartbeat", beats + 1)
+            client.result("list_peers")
+            self.assertNotIn("note", client.call("list_peers"))
+
+    def test_a_budget_that_is_used_up_is_told_once_each_time(self) -> None:
+        client = self.start()
+        client.result("list_peers")
+        for _ in range(2):
+            self.broker.tell(budget_exceeded=True)
+            until(lambda: "budget" in client.call("list_peers").get("note", ""), "the next result says so")
+            self.broker.tell(budget_exceeded=True, unread=1)
+            until(lambda: client.call("list_peers").get("waiting"), "another beat was answered")
+            self.assertNotIn("note", client.call("list_peers"))
+            self.broker.tell(budget_exceeded=False, unread=0)
+            until(lambda: "waiting" not in client.call("list_peers"), "and another")
+
     def test_a_paused_session_hears_who_paused_it(self) -> None:
         client = self.start()
         client.result("list_peers")

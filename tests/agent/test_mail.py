@@ -6,11 +6,13 @@ import json
 import os
 import tempfile
 import threading
+import types
 import unittest
 from typing import Any
 
 from lattice.agent import mail
 from lattice.agent.mail import Offers
+from lattice.agent.toolbox import Toolbox
 from lattice.errors import Conflict, Unavailable
 from tests.agent.scripted import ScriptedBroker
 from tests.running import Session
@@ -149,6 +151,27 @@ class TheProof(unittest.TestCase):
             self.offers.take("toolu_1")
         self.shown(letter(1))
         self.assertNotIn("tool_use_id", self.asked[-1][1])
+
+
+class AnAnswerThatNeverCame(unittest.TestCase):
+    def call(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What a tool says when nobody knows whether it was done."""
+
+        def ask(name: str, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+            raise Unavailable("it may have been done", code="unknown_outcome", hint="repeat it with the same idempotency_key")
+
+        link: Any = types.SimpleNamespace(ask=ask, notes=str, note=print)
+        beat: Any = types.SimpleNamespace(waiting=lambda more: "")
+        settings = types.SimpleNamespace(toolsets="core")
+        toolbox = Toolbox(settings, link, beat, Offers(ask, "life"), environ={}, on_failure=print, on_use=print)
+        outcome = toolbox.call(tool, arguments, {})
+        self.assertTrue(outcome.is_error)
+        said: dict[str, Any] = outcome.structured
+        return said
+
+    def test_says_what_an_agent_can_do_which_has_no_keys(self) -> None:
+        self.assertEqual("call check_messages again: it asks for the same mail", self.call("check_messages", {})["hint"])
+        self.assertIn("look whether it was done", self.call("create_task", {"title": "x"})["hint"])
 
 
 class TheShape(unittest.TestCase):

@@ -157,26 +157,32 @@ def _since_something_useful(tx: Tx, caller: Caller, chain: list[Any]) -> list[An
     if not chain:
         return []
     these = ", ".join("?" * len(people))
-    changed = _newest(
-        tx,
-        f"SELECT MAX(at) AS at FROM events WHERE seq > (SELECT MAX(seq) FROM events) - {LOOK_BACK}"
+    useful = tx.one(
+        f"SELECT MAX(seq) AS seq FROM events WHERE seq > (SELECT MAX(seq) FROM events) - {LOOK_BACK}"
         f" AND kind IN ({', '.join('?' * len(USEFUL))}) AND actor IN ({these})",
-        *USEFUL, *people,
+        (*USEFUL, *people),
     )  # fmt: skip
-    prompted = _newest(tx, f"SELECT MAX(prompted_at) AS at FROM peers WHERE id IN ({these})", *people)
-    told = _newest(
-        tx,
-        "SELECT MAX(created_at) AS at FROM messages WHERE sender_id = ? AND id > ?"
+    told = tx.one(
+        "SELECT MAX(id) AS id FROM messages WHERE sender_id = ? AND id > ?"
         f" AND id IN (SELECT message_id FROM deliveries WHERE recipient IN ({these}) AND message_id > ?)",
-        PERSON, chain[-1]["id"], *people, chain[-1]["id"],
+        (PERSON, chain[-1]["id"], *people, chain[-1]["id"]),
     )  # fmt: skip
-    last = max(changed, prompted, told)
-    return [one for one in chain if one["created_at"] > last]
+    prompted = tx.one(f"SELECT MAX(prompted_at) AS at FROM peers WHERE id IN ({these})", tuple(people))
+    # By the order in which things came, where it is known: the clock may have been set between them.
+    last = max(_newest_before(tx, useful["seq"] if useful is not None else None), (told["id"] if told is not None else None) or 0)
+    since = (prompted["at"] if prompted is not None else None) or 0.0
+    return [one for one in chain if one["id"] > last and one["created_at"] > since]
 
 
-def _newest(tx: Tx, sql: str, *values: object) -> float:
-    row = tx.one(sql, values)
-    return float(row["at"]) if row is not None and row["at"] is not None else -1.0
+def _newest_before(tx: Tx, seq: int | None) -> int:
+    """The newest message that was there at this event; 0 for none. (Not the last one told of: that may be an old one, let through.)"""
+    if seq is None:
+        return 0
+    row = tx.one(
+        "SELECT MAX(CAST(SUBSTR(subject, 2) AS INTEGER)) AS id FROM events WHERE seq < ? AND seq > ? AND kind = 'message'",
+        (seq, seq - LOOK_BACK),
+    )
+    return (row["id"] if row is not None else None) or 0
 
 
 def _cycle(senders: list[str]) -> int:

@@ -206,6 +206,14 @@ class TalkThatLeadsNowhere(BrokerCase):
         self.assertEqual(40, self.talk("w1", "w2", between=prompted))
         self.assertEqual(6, self.talk("w1", "w2", between=lambda count: self.house.send(PERSON, "w3", "a word to another")))
 
+    def test_what_was_useful_before_the_clock_was_set_back_lets_no_talk_go_on_for_an_hour(self) -> None:
+        for act in (lambda: self.house.task("w1"), lambda: self.house.send(PERSON, "w1", "go on")):
+            act()
+            self.house.clock._now -= 3600
+            self.house.sweep.tick()
+            self.house.texts("w1")
+            self.assertLessEqual(self.talk("w1", "w2", reply=False), 7)
+
     def test_blockers_and_reviews_always_pass_and_an_error_once(self) -> None:
         self.talk("w1", "w2")
         for category in (*chains.ALWAYS_PASS, "error"):

@@ -9,6 +9,7 @@ nouns, or need what only the broker has (who beats, tokens, a terminal).
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from lattice.domain import (
     soundness,
     tasks,
 )  # fmt: skip
-from lattice.errors import BadRequest, Forbidden, NotFound
+from lattice.errors import BadRequest, Forbidden, Internal, NotFound, OutOfSpace, Unavailable
 from lattice.guard import tokens
 from lattice.store.database import Tx
 from lattice.web import stream
@@ -46,6 +47,8 @@ SHOWN_WITHIN_S = 60.0  # how long a command may take to say that the person was 
 KEEP_BEAT_S = 60.0  # how often last_heartbeat is written down
 EVENTS_AT_ONCE = 200
 EVENTS_BYTES = 1_000_000  # in one go; the rest at the next wake
+
+log = logging.getLogger("lattice.broker")
 
 # The filter's verdict on these is raised by the domain, after all that comes before it in the contract's order.
 JUDGED_LATE = frozenset(("send_message", "escalate"))
@@ -128,11 +131,19 @@ def sign_in(call: Call) -> dict[str, Any]:
 
 
 def shutdown(call: Call) -> dict[str, Any]:
-    if call.ticket is not None:
-        if call.ticket.role != "system":
-            raise Forbidden("only the person stops the broker")
-        call.broker.write(lambda tx: peers.use_ticket(tx, call.ticket.nonce, call.ticket.expires), "shutdown")
-    call.broker.write(lambda tx: events.note(tx, call.caller, "shutdown", []), "shutdown")
+    ticket = call.ticket
+    if ticket is not None and ticket.role != "system":
+        raise Forbidden("only the person stops the broker")
+
+    def note(tx: Tx) -> None:
+        if ticket is not None:
+            peers.use_ticket(tx, ticket.nonce, ticket.expires)
+        events.note(tx, call.caller, "shutdown", [])
+
+    try:
+        call.broker.write(note, "shutdown")
+    except (OutOfSpace, Unavailable, Internal) as refusal:  # one that cannot write must all the more be stopped
+        log.warning("stopping without a note of it: %s", refusal.message)
     call.broker.stop()
     return {"ok": True, "message": "the broker is stopping"}
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sqlite3
 import time
 from typing import NamedTuple
 
-from lattice import names, settings
+from lattice import names, settings, typed
 from lattice.cli import copies, show
 from lattice.domain import restoring, soundness
 from lattice.domain.caller import Caller
@@ -27,7 +28,7 @@ PERSON = Caller(names.PERSON, "system")
 
 
 class Unsound(Refusal):
-    """The copy that was asked for is damaged."""
+    """The copy that was asked for is damaged, or none that can be used."""
 
     code, status = "damaged_copy", 409
 
@@ -40,13 +41,13 @@ class Chosen(NamedTuple):
 
 
 def choose(chosen, wanted: str) -> Chosen:  # type: ignore[no-untyped-def]
-    """The copy to go back to: `wanted`, or with "" the newest good one. NotFound, Unsound, or CannotOpen with the reason."""
+    """The copy to go back to: `wanted`, or with "" the newest good one. NotFound, or Unsound with the reason."""
     if wanted:
         return _judged(_file(os.path.abspath(os.path.expanduser(wanted)), settings.database_file(chosen.db)))
     for copy in copies.made(chosen):
         try:
             return _judged(copy.path)
-        except (Unsound, migrate.CannotOpen) as problem:
+        except Unsound as problem:
             print(f"copy: passed over: {problem.message}", flush=True)
     raise NotFound(
         f"there is no good copy of {chosen.db} in {copies.folder(chosen)}",
@@ -63,7 +64,13 @@ def put(chosen, copy: Chosen | None) -> None:  # type: ignore[no-untyped-def]
         _refuse_foreign(path, folder)
     with _alone(path):
         room = swap.room(path, folder)
-        new = _made_ready(path, room, copy) if copy else ""
+        try:
+            new = _made_ready(path, room, copy) if copy else ""
+        except (sqlite3.Error, OSError, Refusal) as problem:
+            raise Unavailable(
+                f"the copy could not be made ready in {room}: {problem}; nothing was changed",
+                hint=f"the broker starts again with what there is: {typed.own_script('launch.py')}",
+            ) from problem
         aside = swap.replace(path, new, room, time.strftime("%Y%m%d-%H%M%S"))
     if aside:
         print(f"database: what was there is kept in {aside}", flush=True)
@@ -74,7 +81,10 @@ def put(chosen, copy: Chosen | None) -> None:  # type: ignore[no-untyped-def]
 
 
 def _judged(path: str) -> Chosen:
-    said = soundness.of_file(path)
+    try:
+        said = soundness.of_file(path)
+    except migrate.CannotOpen as problem:
+        raise Unsound(problem.message) from problem  # its hint is about a database that is in use
     if not said["ok"]:
         raise Unsound(f"{path} is damaged: {said['message']}")
     found = Chosen(path, copies.look(path, "copy").as_of)

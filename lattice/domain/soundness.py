@@ -43,10 +43,9 @@ def verify(tx: Tx) -> dict[str, Any]:
         seq = said["first_damaged"]
         why = "it is not as it was written, or one before it is missing" if _is_there(tx, seq) else "it and those after it are missing"
         return _damaged(said, f"the log is damaged at event {seq}: {why}", part="chain", why=why, seq=seq)
-    found, said["things"] = _differing(tx, last)
-    if found:
-        kind, key, table = found[0]
-        return _damaged(said, *_told(tx, kind, key, table, len(found)))
+    first, differing, said["things"] = _differing(tx, last)
+    if first is not None:
+        return _damaged(said, *_told(tx, *first, differing))
     return {**said, "damage": None, "message": f"sound: {said['events']:,} events; all {said['things']:,} things are as the log says"}
 
 
@@ -86,12 +85,20 @@ class _Last:
             self._begin(data, row["seq"])
         if kind not in FOLDED:
             return
-        things, fold = self.things[kind], FOLDED[kind]
-        for subject in json.loads(row["subject"]):
-            if data == "null":
-                things.pop(events.canonical(subject), None)
-            else:
-                things[events.canonical(subject)] = _UNKNOWN if data == REDACTED else _digest(_whole(fold, data))
+        things, text = self.things[kind], row["subject"]
+        subjects = json.loads(text)
+        keys = [text[1:-1]] if len(subjects) == 1 else [events.canonical(subject) for subject in subjects]
+        if data == "null":
+            for key in keys:
+                things.pop(key, None)
+        else:
+            said = _UNKNOWN if data == REDACTED else self._digest(FOLDED[kind], row)
+            things.update(dict.fromkeys(keys, said))
+
+    def _digest(self, fold: Fold, row: Mapping[str, Any]) -> bytes:
+        if fold.missing:
+            return _digest(events.canonical(events.whole(fold, json.loads(row["data"]))))
+        return bytes.fromhex(row["digest"])[:_DIGEST_BYTES]  # which the chain has just compared with the data
 
     def _begin(self, data: str, seq: int) -> None:
         """Go on from a snapshot; one that was redacted says nothing, and nothing that the events before it did not."""
@@ -115,21 +122,23 @@ def _structure(tx: Tx) -> str:
     return f"a row of {orphan[0]} points to nothing in {orphan[2]}" if orphan is not None else ""
 
 
-def _differing(tx: Tx, last: _Last) -> tuple[list[tuple[str, str, dict[str, Any] | None]], int]:
-    """The things whose row and log differ, as (kind, subject, the row's columns or None), and how many things there are."""
-    found: list[tuple[str, str, dict[str, Any] | None]] = []
-    count = 0
+def _differing(tx: Tx, last: _Last) -> tuple[tuple[str, str, dict[str, Any] | None] | None, int, int]:
+    """The first thing whose row and log differ, as (kind, subject, the row's columns or None); how many do; how many there are."""
+    first: tuple[str, str, dict[str, Any] | None] | None = None
+    differing = count = 0
     for kind, fold in FOLDED.items():
         known = last.things[kind]
         for key, table in _rows(tx, fold):
             count += 1
             said = known.pop(key, None)
-            if said == _UNKNOWN or (said is None and not last.has_all):
+            if said == _UNKNOWN or (said is None and not last.has_all) or said == _digest(_text(table)):
                 continue
-            if said != _digest(_text(table)):
-                found.append((kind, key, table))
-        found += [(kind, key, None) for key in sorted(known)]
-    return found, count
+            differing += 1
+            first = first or (kind, key, table)
+        differing += len(known)
+        if known and first is None:
+            first = (kind, min(known), None)
+    return first, differing, count
 
 
 def _rows(tx: Tx, fold: Fold) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -183,11 +192,6 @@ def _damaged(said: dict[str, Any], message: str, damage: dict[str, Any] | None =
 
 def _is_there(tx: Tx, seq: int) -> bool:
     return tx.one("SELECT 1 FROM events WHERE seq = ?", (seq,)) is not None
-
-
-def _whole(fold: Fold, data: str) -> str:
-    """The event's data as `folded` would write it now."""
-    return events.canonical(events.whole(fold, json.loads(data))) if fold.missing else data
 
 
 def _text(value: object) -> str:

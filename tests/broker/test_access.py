@@ -9,12 +9,13 @@ import tempfile
 import unittest
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 from lattice.broker import handlers
 from lattice.broker.app import SCREENED, WHILE_PAUSED
 from lattice.contract import reference
 from lattice.contract.operations import ANYONE, BY_NAME, OPERATIONS, TICKET
-from lattice.errors import Refusal
+from lattice.errors import OutOfSpace, Refusal
 from lattice.guard import tokens
 from lattice.web.server import Answer, Parked, Stream
 from tests.broker.broking import ON_HTTP, PERSON, SECRET, BrokerCase, House
@@ -418,6 +419,13 @@ class TheOpenDoors(BrokerCase):
         self.refused(409, "", "/shutdown", code="ticket_used", authorization=f"Ticket {ticket}")
         self.assertEqual(200, self.house.ask(PERSON, "POST", "/shutdown", {"requester": "arch"})[0])
         self.assertEqual(2, self.house.stops)
+
+    def test_a_broker_that_cannot_write_is_stopped_all_the_same(self) -> None:
+        ticket = self.house.ticket(PERSON, "system", "")
+        full = mock.patch.object(self.house.broker.database, "write", side_effect=OutOfSpace("the disk is full"))
+        with full, self.assertLogs("lattice.broker", "WARNING"):
+            self.assertEqual(200, self.house.ask("", "POST", "/shutdown", authorization=f"Ticket {ticket}")[0])
+        self.assertEqual(1, self.house.stops)
 
     def test_metrics_are_prometheus_text(self) -> None:
         self.house.crew("w1")

@@ -126,6 +126,31 @@ class Restore(Restoring):
         self.assertEqual(before, self.pid())
         self.assertFalse(swap.waits(self.database))
 
+    def test_a_disk_without_space_for_it_changes_nothing(self) -> None:
+        disk = os.path.join(self.folder, "disk")
+        os.mkdir(disk)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=700", "tmpfs", disk], capture_output=True, check=False).returncode:
+            self.skipTest("needs a small disk of its own (mount as root)")
+        self.addCleanup(subprocess.run, ["umount", "-l", disk], capture_output=True, check=True)
+        self.environ |= {"C2_LATTICE_HOME": os.path.join(disk, "state"), "C2_LATTICE_DB": os.path.join(disk, "lattice.db")}
+        self.addCleanup(self.launch, "--stop")
+        self.good(self.launch("--no-browser"))
+        self.work("early")
+        copy = backup.back_up(os.path.join(disk, "lattice.db"), os.path.join(self.folder, "copy.db"))
+        self.work("here")
+        filler = os.path.join(disk, "filler")
+        with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        done = self.launch("--restore", copy, "--no-browser")
+        self.assertEqual((1, 1), (done.returncode, done.stderr.count("\n")), done.stderr)
+        self.assertIn("could not be made ready", done.stderr)
+        os.unlink(filler)
+        self.good(self.launch("--no-browser"))
+        self.assertEqual("here", self.recalled())
+        self.good(self.launch("--restore", copy, "--no-browser"))
+        self.assertEqual("early", self.recalled())
+
     def test_what_is_not_ours_is_not_moved(self) -> None:
         self.good(self.launch("--no-browser"))
         copy = self.copy()

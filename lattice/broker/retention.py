@@ -32,7 +32,6 @@ TOKENS_LIVE_S = 2 * DAY_S  # longer than a token of an id that is gone could cou
 FIRST_AFTER_S = 60.0  # a start has other things to do
 EVERY_S = 600.0  # from the end of a round to the next
 LOOKED_AT = 100  # at a tick: to delete as many takes a few milliseconds
-EVENTS_AT_ONCE = 500
 TURNS_AT_ONCE = 100
 MB = 1024 * 1024
 
@@ -83,8 +82,8 @@ class Retention:
 
     def _log(self) -> bool:
         before = self._broker.age.before(self.keep_s)
-        gone: int = self._broker.write(lambda tx: events.forget_old(tx, before, EVENTS_AT_ONCE), "forget")
-        return gone < EVENTS_AT_ONCE
+        gone: int = self._broker.write(lambda tx: events.forget_old(tx, before), "forget")
+        return not gone
 
     def _round_over(self) -> None:
         broker = self._broker

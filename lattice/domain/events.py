@@ -297,16 +297,16 @@ def snapshot_if_due(tx: Tx, caller: Caller, every: int = SNAPSHOT_EVERY) -> bool
     return True
 
 
-def forget_old(tx: Tx, before: float, limit: int = 1000) -> int:
-    """Delete events older than `before`, the oldest first, but only ones before the newest snapshot that is itself older.
+def forget_old(tx: Tx, before: float) -> int:
+    """Delete what is before the next snapshot, if that is older than `before`: the log always begins with one, or with its first event.
 
-    At most `limit` of them; answers how many.
+    Answers how many; 0 when nothing more is old.
     """
-    keep = tx.one("SELECT MAX(seq) AS seq FROM events WHERE kind = 'snapshot' AND data <> ? AND at < ?", (REDACTED, before))
-    oldest = tx.one("SELECT MIN(seq) AS seq FROM events")
-    if keep is None or keep["seq"] is None or oldest is None:
-        return 0
-    return tx.run("DELETE FROM events WHERE seq < ?", (min(keep["seq"], oldest["seq"] + limit),))
+    begin = tx.one(
+        "SELECT MIN(seq) AS seq FROM events WHERE kind = 'snapshot' AND data <> ? AND at < ? AND seq > (SELECT MIN(seq) FROM events)",
+        (REDACTED, before),
+    )
+    return tx.run("DELETE FROM events WHERE seq < ?", (begin["seq"],)) if begin is not None and begin["seq"] else 0
 
 
 def whole(fold_: Fold, data: dict[str, Any]) -> dict[str, Any]:

@@ -97,9 +97,17 @@ class ByAge(KeepCase):
             self.house.pass_time(61, "ann", "bob")
             first = self.house.value("SELECT MIN(seq) FROM events WHERE kind = 'snapshot'")
             self.assertEqual(1, self.house.value("SELECT MIN(seq) FROM events"))
+            for _ in range(3):
+                self.mail(20)
+                self.house.pass_time(61, "ann", "bob")
+            last = self.house.value("SELECT MAX(seq) FROM events WHERE kind = 'snapshot'")
             self.days_later(5)
+            for _ in range(60):
+                self.house.pass_time(1, "ann", "bob")
+                self.assertTrue(self.house.get(PERSON, "/events/verify")["ok"], "at each step")
             self.round()
-        self.assertEqual(first, self.house.value("SELECT MIN(seq) FROM events"))
+        self.assertLess(first, last)
+        self.assertEqual(last, self.house.value("SELECT MIN(seq) FROM events"))
         self.assertTrue(self.house.get(PERSON, "/events/verify")["ok"])
         self.refused(404, PERSON, "/state?seq=2", method="GET")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -427,6 +428,23 @@ class Acting(OnThePage):
         self.assertTrue(worker.post("/heartbeat", {"id": "worker-fe"})["paused"])
         self.browser.click("Resume all", within="header")
         self.browser.wait_for_text("Nothing needs you", within="#attention")
+
+    def test_a_disk_that_takes_no_writes_is_said_until_it_does_again(self) -> None:
+        if sys.platform != "linux":
+            self.skipTest("only on Linux: a limit on the files of a process that runs")
+        import resource
+
+        worker = self.enrol("worker-fe")
+        self.sign_in()
+        self.browser.wait_for_text("worker-fe", within="#peers")
+        self.assertTrue(self.browser.run("return document.querySelector('#unwritten').hidden"))
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.prlimit(self.broker.signalled, resource.RLIMIT_FSIZE, (1, hard))
+        self.assertEqual(507, worker.call("POST", "/memory", {"key": "k", "value": "v"})[0])
+        self.browser.wait_for_text("cannot write to its disk", within="#unwritten")
+        self.browser.wait_for_text("worker-fe", within="#peers")
+        resource.prlimit(self.broker.signalled, resource.RLIMIT_FSIZE, (hard, hard))
+        self.browser.wait("return document.querySelector('#unwritten').hidden", what="the banner goes away")
 
     def test_a_broker_that_is_gone_is_said_to_be_gone_and_found_again_by_itself(self) -> None:
         self.enrol("worker-fe")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,11 @@ import unittest
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
+
+try:
+    import resource
+except ImportError as missing:
+    raise unittest.SkipTest("only on POSIX: limits on the files of a process") from missing
 
 from tests import tracing
 from tests.figures import measured

@@ -210,7 +210,7 @@ class AFailingDisk(unittest.TestCase):
             if scenario.leads_to == STOPS:
                 began = time.monotonic()
                 os.kill(patient.broker.signalled, signal.SIGTERM)
-                course, status, took_s = Course([], [], []), patient.ended(), time.monotonic() - began
+                course, status, took_s = Course([], [], []), patient.ended(20), time.monotonic() - began
             else:
                 course = patient.suffer(scenario.kind, 30 if scenario.kind == "large" else 8 if scenario.leads_to == DIES else 3)
                 status = patient.ended() if scenario.leads_to == DIES or course.may_end else patient.ended(0)

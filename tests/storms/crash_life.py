@@ -28,6 +28,7 @@ from lattice.domain.caller import BROKER
 from lattice.store import confined, migrate
 from lattice.store.database import Database
 from lattice.store.writer import Writer
+from tests.broker import databases
 from tests.broker.broking import House
 
 DATABASE = "lattice.db"
@@ -134,7 +135,11 @@ def prepare(life: str, folder: str) -> None:
 def live(life: str, folder: str, done: Callable[[int], None], fault: str = "") -> None:
     """Live it from the first step to the last; `done` is told of each step that was answered. `fault`: one that is to be found."""
     kept: dict[str, Any] = {}
-    with mock.patch("os.urandom", random.Random(7).randbytes), mock.patch.object(Writer, "_run", FAULTS.get(fault, Writer._run)):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch("os.urandom", random.Random(7).randbytes))
+        stack.enter_context(mock.patch.object(Writer, "_run", FAULTS.get(fault, Writer._run)))
+        for shortcut in ("begin", "unsynced"):  # here a database is made from nothing, and waits for the disk
+            stack.enter_context(mock.patch.object(databases, shortcut))
         house = House(folder)
         for number, (_, step) in enumerate(LIVES[life]):
             if fault == "answered early":

@@ -125,6 +125,7 @@ class KilledAtAnyCall(unittest.TestCase):
         self.assertEqual((answer["steps"], answer["ended"]), (len(crash_life.LIVES[life]), 0))
         counted = collections.Counter(call.name.removesuffix("at") for call in tracing.calls(log) if call.pid == answer["pid"])
         self.assertGreater(min(counted[kind] for kind in CALLS), 0, counted)
+        self.assertGreater(counted["fdatasync"], len(crash_life.LIVES[life]), "each step waits for the disk")
         return counted
 
     def die_at_each(self, points: list[Point], last: Mapping[str, int], fault: str = "") -> int:

@@ -45,6 +45,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "tests.storms": ("stress",),
     "tests.storms.test_kills": ("chaos",),
     "tests.storms.test_crash_points": ("chaos",),
+    "tests.storms.test_power_cuts": ("chaos",),
     "tests.storms.test_disk_faults": ("chaos",),
     "tests.storms.test_no_writing": ("chaos",),
     "tests.storms.test_stops": ("chaos",),

@@ -49,8 +49,10 @@ def _row(id: str, promise: str, where: str, C: str = "", N: str = "", L: str = "
 ROWS = (
     _row("R1", "kill -9 under load loses nothing that was acknowledged", "storms.test_kills",
          "kills >= 200, acknowledged >= 100000, lost == 0, doubled == 0, torn == 0"),
-    _row("R2", "…nor does a kill at any single write to the disk", "storms.test_crash_points",
-         "crash_points >= 500, lost == 0, torn == 0, corrupt == 0"),
+    _row("R2", "…nor does a kill at any single write to the disk, nor a power cut as far as a program can have one",
+         "storms.test_crash_points storms.test_power_cuts",
+         "crash_points >= 500, lost == 0, torn == 0, corrupt == 0, power_cuts >= 300, lost_by_a_cut == 0, torn_by_a_cut == 0,"
+         " corrupt_by_a_cut == 0"),
     _row("R3", "“ok” is sent only after the disk sync", "storms.test_sync_order",
          "answers >= 1000, before_the_sync == 0, control_answers >= 50, control_caught_percent == 100"),
     _row("R4", "I/O errors never lie", "storms.test_disk_faults",

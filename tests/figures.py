@@ -126,8 +126,8 @@ FOOT = """
 
 - **Exactly-once delivery.** A repeat carries the same id and says so; that is all a crash between two programs allows.
 - **Isolation between programs of one OS user.** Whoever can read the secret can enrol as anybody.
-- **Durability on a disk that lies.** If the drive says “synced” and has not, so do we. No power was cut for this page: the
-  order of sync and answer (R3) and the crash at each write (R2) are what a test can do.
+- **Durability on a disk that lies.** If the drive says “synced” and has not, so do we. No plug was pulled for this page: R2
+  puts together what an honest disk may be found with after a cut, any part of what had not been synced, sector by sector.
 - **Immunity to prompt injection.** The filter stops machine syntax, the breaker stops copies; persuasion passes.
 - **Detection of all damage.** SQLite keeps no checksums of its pages; R8 is the rate that was really seen.
 """

@@ -3,7 +3,7 @@
 Looked at one after the other, and the first damage is said:
 structure   SQLite's own check of trees, indexes and constraints, and that no row points to nothing
 chain       every event of the log is as it was hashed, and none is missing
-fold        every folded column of the tables is what the log says it became last
+fold        every folded column of the tables is what the log says it became last, an older value of a memory what it said then
 
 Nothing is changed. The log and the tables are read row by row; what stays in memory is two short texts for each thing.
 A sound database may still be an older one (its -wal file taken away), and a forger who is the same user can make it sound.
@@ -46,6 +46,12 @@ def verify(tx: Tx) -> dict[str, Any]:
     first, differing, said["things"] = _differing(tx, last)
     if first is not None:
         return _damaged(said, *_told(tx, *first, differing))
+    older = _differing_older(tx, last)
+    if older:
+        subject, version = older[0]
+        why = f"version {version} in its history is not what the log said of it"
+        return _damaged(said, f"memory {events.canonical(subject)}: {why}", part="fold", why=why, kind="memory", subject=subject,
+                        seq=None, columns=[], log=None, table=None, things=len(older))  # fmt: skip
     return {**said, "damage": None, "message": f"sound: {said['events']:,} events; all {said['things']:,} things are as the log says"}
 
 
@@ -77,6 +83,7 @@ class _Last:
 
     def __init__(self) -> None:
         self.things: dict[str, dict[str, bytes]] = {kind: {} for kind in FOLDED}
+        self.older: dict[tuple[str, int], bytes] = {}  # of each version of a memory, by its key
         self.has_all = True  # else the log begins with a snapshot that was redacted
 
     def take(self, row: Mapping[str, Any]) -> None:
@@ -94,6 +101,8 @@ class _Last:
         else:
             said = _UNKNOWN if data == REDACTED else self._digest(FOLDED[kind], row)
             things.update(dict.fromkeys(keys, said))
+            if kind == "memory" and data != REDACTED:
+                self.older |= {(key, json.loads(data)["version"]): said for key in keys}
 
     def _digest(self, fold: Fold, row: Mapping[str, Any]) -> bytes:
         if fold.missing:
@@ -139,6 +148,18 @@ def _differing(tx: Tx, last: _Last) -> tuple[tuple[str, str, dict[str, Any] | No
         if known and first is None:
             first = (kind, min(known), None)
     return first, differing, count
+
+
+def _differing_older(tx: Tx, last: _Last) -> list[tuple[list[str], int]]:
+    """The older values of memories that are not what the log said of them: ([workspace, key], version)."""
+    fold = FOLDED["memory"]
+    found = []
+    for row in tx.each("SELECT * FROM memory_history"):
+        key = [row[name] for name in fold.key]
+        said = last.older.get((_text(key), row["version"]))
+        if said is not None and said != _digest(_text(events.folded(fold, row))):
+            found.append((key, row["version"]))
+    return found
 
 
 def _rows(tx: Tx, fold: Fold) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -146,6 +146,25 @@ class Verifying(SoundnessCase):
         self.house.change("UPDATE memory SET value = CAST(x'ff41' AS TEXT)")
         self.assertEqual("memory", self.verify()["damage"]["kind"])
 
+    def test_an_older_value_of_a_memory_that_differs(self) -> None:
+        for value in ("8081", "8082"):
+            self.house.post("w1", "/memory", key="port", value=value)
+        self.assertTrue(self.verify()["ok"])
+        self.house.change("UPDATE memory_history SET value = '8181' WHERE version = 2")
+        said = self.verify()
+        self.assertEqual(
+            (False, "fold", "memory", 1), (said["ok"], said["damage"]["part"], said["damage"]["kind"], said["damage"]["things"])
+        )
+        self.assertIn("version 2 in its history is not what the log said", said["message"])
+        self.assertEqual("a memory is not what the log says", self.verify("w2")["message"])
+
+    def test_redacted_older_values_are_sound(self) -> None:
+        for value in ("a secret", "another"):
+            self.house.post("w1", "/memory", key="port", value=value)
+        self.house.post(PERSON, "/redact", what="text", which="a secret")
+        self.assertEqual(0, self.house.value("SELECT COUNT(*) FROM memory_history WHERE value LIKE '%a secret%'"))
+        self.assertTrue(self.verify()["ok"], self.verify()["message"])
+
     def test_what_was_redacted_may_be_anything(self) -> None:
         seq = self.house.value("SELECT MAX(seq) FROM events WHERE kind = 'memory'")
         self.house.change("UPDATE events SET data = ? WHERE seq = ?", events.REDACTED, seq)

@@ -190,7 +190,7 @@ class Drills(unittest.TestCase):
                 writers.end()
             self.assertEqual([], writers.faults)
         finally:
-            subprocess.run(["umount", disk], capture_output=True, check=True)
+            subprocess.run(["umount", "-l", disk], capture_output=True, check=True)
 
 
 def hashes(path: str) -> list[str]:

@@ -11,6 +11,7 @@ import time
 import unittest
 
 from tests.figures import measured
+from tests.footprint import footprint
 from tests.running import Broker, Dropped, Peer, Session, ToolFailed, chance, figure
 
 SECONDS = figure(20, 120, 1800)
@@ -86,7 +87,7 @@ class Soak(unittest.TestCase):
         self.addCleanup(over.set)
         sessions = [self.session(broker, number) for number in range(SESSIONS)]
         calls = killed = 0
-        samples: list[tuple[float, int, int, int]] = []
+        samples: list[tuple[float, float, int, int]] = []
         began = last_kill = last_sample = time.monotonic()
         pid = broker.pid
         while (now := time.monotonic()) < began + SECONDS:
@@ -100,7 +101,8 @@ class Soak(unittest.TestCase):
                 killed += 1
             if now - last_sample > SAMPLE_S:
                 last_sample = now
-                samples.append((now - began, *look(pid)))
+                found = footprint(pid)
+                samples.append((now - began, found.resident_mb, found.descriptors, found.threads))
             time.sleep(0.2)
         over.set()
         for worker in workers:
@@ -113,9 +115,9 @@ class Soak(unittest.TestCase):
         last = [sample for sample in samples if sample[0] >= SECONDS * 0.85]
         before, after = ([statistics.median(one[index] for one in found) for index in (1, 2, 3)] for found in (warm, last))
         size_mb = os.path.getsize(broker.database) / 2**20
-        rounds, course = sum(worker.done for worker in workers), [one[1] for one in samples[:: max(1, len(samples) // 20)]]
+        rounds, course = sum(worker.done for worker in workers), [round(one[1], 1) for one in samples[:: max(1, len(samples) // 20)]]
         print(f"{rounds} rounds of plain peers, {calls} calls of sessions, {killed} of them killed; {size_mb:.0f} MB of database")
-        print(f"resident KB, descriptors, threads: {before} warm, {after} at the end; resident KB all along: {course}")
+        print(f"resident MB, descriptors, threads: {before} warm, {after} at the end; resident MB all along: {course}")
         measured(
             self, "R22", soak_minutes=SECONDS / 60, memory_growth_percent=100 * (after[0] / before[0] - 1),
             descriptors_more=after[1] - before[1], threads_more=after[2] - before[2],
@@ -134,13 +136,6 @@ class Soak(unittest.TestCase):
             session.call("unlock_file", file_path="/soak/session.py")
             session.call("list_peers")
         return 4
-
-
-def look(pid: int) -> tuple[int, int, int]:
-    """Resident KB, open descriptors, threads of a process."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        said = dict(line.split(":", 1) for line in file if ":" in line)
-    return int(said["VmRSS"].split()[0]), len(os.listdir(f"/proc/{pid}/fd")), int(said["Threads"])
 
 
 if __name__ == "__main__":

@@ -33,17 +33,11 @@ from lattice.visible import visible
 from lattice.web import body as strict
 from lattice.web import head, router
 from tests.costs import SIZE, growth, loops, took
+from tests.footprint import footprint
 from tests.running import Broker, Peer, Wire, figure
 from tests.threats import pumps
 from tests.threats.attacked import Attacked, Call
 from tests.web import hostile
-
-
-def status_of(pid: int) -> dict[str, int]:
-    """Figures of a process: Threads, VmHWM (kB), VmRSS (kB)."""
-    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-        lines = dict(line.split(":", 1) for line in file)
-    return {name: int(lines[name].split()[0]) for name in ("Threads", "VmHWM", "VmRSS")}
 
 
 class S07Lengths(Attacked):
@@ -80,12 +74,12 @@ class S07Lengths(Attacked):
     def test_a_length_over_the_limit_is_refused_without_taking_the_body_in(self) -> None:
         pid = self.broker.pid
         call = next(call for call in self.calls("POST") if call.name == "create_task")
-        before = status_of(pid)["VmRSS"]
+        before = footprint(pid).resident_mb
         for said in ("99999999", "999999999999"):
             request = call._replace(body=b"x" * (24 << 20)).raw(self.port, f"Content-Length: {said}")
             self.hold([(said, request, 413)])
         self.hold([("-1", call._replace(body=b"x" * (24 << 20)).raw(self.port, "Content-Length: -1"), 400)])
-        self.assertLess(status_of(pid)["VmRSS"] - before, 8 * 1024, "kB more")
+        self.assertLess(footprint(pid).resident_mb - before, 8, "MB more")
 
 
 class S08Smuggling(Attacked):
@@ -130,15 +124,16 @@ class S09Slowness(Attacked):
         quiet_ms = p99_ms([self.time_of(client) for _ in range(50)])
         dribblers = Dribblers(self.port, self.DRIBBLERS)
         self.addCleanup(dribblers.close)
-        took, most_threads, most_kb = [], 0, 0
+        took, most_threads, most_mb = [], 0, 0.0
         while dribblers.open and dribblers.age() < 3 * self.CLOSED_WITHIN_S:
             dribblers.turn(0.005)
             took.append(self.time_of(client))
-            found = status_of(pid)
-            most_threads, most_kb = max(most_threads, found["Threads"]), max(most_kb, found["VmRSS"])
+            found = footprint(pid)
+            most_threads, most_mb = max(most_threads, found.threads), max(most_mb, found.resident_mb)
         print(
             f"{self.DRIBBLERS} dribblers, the last closed after {dribblers.worst_s:.1f} s, answers {dribblers.statuses};"
-            f" {len(took)} calls beside them, p99 {p99_ms(took):.1f} ms (before {quiet_ms:.1f} ms); {most_threads} threads, {most_kb} kB"
+            f" {len(took)} calls beside them, p99 {p99_ms(took):.1f} ms (before {quiet_ms:.1f} ms);"
+            f" {most_threads} threads, {most_mb:.0f} MB"
         )
         self.assertEqual(0, dribblers.open)
         self.assertLess(dribblers.worst_s, self.CLOSED_WITHIN_S)
@@ -146,7 +141,7 @@ class S09Slowness(Attacked):
         self.assertEqual(self.DRIBBLERS, sum(dribblers.statuses.values()), "each heard why")
         self.assertLess(p99_ms(took), 100)
         self.assertLessEqual(most_threads, 140)
-        self.assertLess(most_kb, 200 * 1024)
+        self.assertLess(most_mb, 200)
         self.broker.enrol("late", beat_ms=60_000).get("/peers")  # and there is room again
 
     def time_of(self, client: Peer) -> float:
@@ -254,9 +249,9 @@ class S11CompressedBodies(Attacked):
         call = next(call for call in self.calls("POST") if call.name == "create_task")
         bomb = call._replace(body=gzip.compress(b" " * (64 << 20)))
         pid = self.broker.pid
-        before = status_of(pid)["VmRSS"]
+        before = footprint(pid).resident_mb
         self.hold([("a bomb", bomb.raw(self.port, "Content-Encoding: gzip"), 415), ("the same unsaid", bomb.raw(self.port), 400)])
-        self.assertLess(status_of(pid)["VmRSS"] - before, 8 * 1024, "kB more")
+        self.assertLess(footprint(pid).resident_mb - before, 8, "MB more")
 
     def test_no_answer_is_compressed_however_it_is_asked_for(self) -> None:
         asks = "Accept-Encoding: gzip, deflate, br, zstd, *"

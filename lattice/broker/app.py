@@ -187,6 +187,14 @@ class Broker:
 
     # -- identify ------------------------------------------------------------------------------------------
 
+    def knows(self, authorization: str) -> object:
+        """The token or the ticket of this header. Unauthorized when there is none, or it is not ours, or over."""
+        kind, _, text = authorization.partition(" ")
+        reading = {"bearer": self.token, "ticket": self._ticket}.get(kind.lower())
+        if reading is None or not text.strip():
+            raise _no_token()
+        return reading(text.strip())
+
     def _find(self, request: Request) -> tuple[Any, dict[str, str]]:
         try:
             return self._router.find(request.method, request.path)
@@ -214,9 +222,7 @@ class Broker:
                 "an enrolment ticket is needed", code="no_ticket",
                 hint="Authorization: Ticket <ticket>, minted with the broker's secret (the MCP server and the c2-lattice command do so)",
             )  # fmt: skip
-        raise Unauthorized(
-            "a token is needed", code="no_token", hint="POST /register with a ticket answers one; send it as Authorization: Bearer <token>"
-        )
+        raise _no_token()
 
     def _ticket(self, text: str) -> Any:
         """Minted by another process by the wall clock, which may have been set since: good by one of its readings lately.
@@ -526,6 +532,12 @@ class Broker:
             "uptime_s": round(self.clock.monotonic() - self.started, 1), "sqlite": health["sqlite_version"], "writable": health["writable"],
             "sweep_age_s": round(self.clock.monotonic() - self.swept, 1),
         }  # fmt: skip
+
+
+def _no_token() -> Unauthorized:
+    return Unauthorized(
+        "a token is needed", code="no_token", hint="POST /register with a ticket answers one; send it as Authorization: Bearer <token>"
+    )
 
 
 def _still(token: Any, card: Any) -> Any:

@@ -54,6 +54,7 @@ def serve(config: settings.Settings, secret: bytes) -> int:
         server = Server(
             port, lambda request: late[0].call(request), allow_host=config.allow_host,
             on_close=lambda connection, who: late[0].presence.hung_up(who, connection), explain=lambda fault: late[0].explain(fault),
+            admit=lambda authorization: late[0].knows(authorization),
         )  # fmt: skip
     except OSError as problem:
         why = "is taken by another program; choose another with --port or C2_LATTICE_PORT"

@@ -3,7 +3,8 @@
 Promises
   Bounded in bytes (head 64 KB, body 1 MB), in connections (128 that have not authenticated, 16 of one peer,
   4,096 in all; beyond: 503) and in time: head 5 s and body 10 s in total however they dribble, 10 s to take
-  an answer, 15 s of idling before authentication, 10 minutes after.
+  an answer, 15 s of idling before authentication, 10 minutes after. And in memory: large bodies are taken in from
+  whom `admit` knows, and read one at a time.
   The gate of `head.py` comes before everything, on every path. Every error is the one shape of `errors.py`.
   A bad body never drops a connection; what leaves the body unread answers, then closes.
   Keep-alive, each answer one send, no delayed ACK is ever waited for. No CORS header, no cookie, no compression.
@@ -15,6 +16,7 @@ Threads
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import errno
 import itertools
@@ -46,6 +48,7 @@ log = logging.getLogger(__name__)
 MAX_UNAUTHENTICATED = 128
 MAX_PER_PEER = 16
 MAX_CONNECTIONS = 4096
+LARGE = 64 * 1024  # bytes of a body. As Python's objects it is up to thirty times as much: large ones are read one at a time
 MAX_DRAINED = 16 * 1024 * 1024  # of what a refused client still sends, so that it can read why
 MAX_TURNED_AWAY = 64  # connections over the limit that are held open for a moment, so that they can read the 503
 GRACE_S = 0.1  # of a stop: from one answer to the next request a client needs some microseconds, which a busy machine gives late
@@ -53,6 +56,7 @@ QUIET_S = 0.05  # so long nobody came: whoever was just answered would have
 BACKLOG = 1024  # 200 clients at once wait 0.1 s; with the usual 5 some wait for seconds
 
 FOREVER = math.inf
+_AT_ONCE = contextlib.nullcontext()
 
 
 class Request:
@@ -131,6 +135,7 @@ class Server:
     Binds at once (`port` 0 asks for a free one; `.port` is the real one), answers from `serve` on.
     `on_close(connection, who)` is told of every authenticated connection that ended, on its thread.
     `explain(fault)` may know what to answer instead of "a mistake" when `answer` failed unexpectedly.
+    `admit(authorization)` raises Refusal for whom a large body shall not be taken in; "" is none.
     """
 
     def __init__(
@@ -146,8 +151,10 @@ class Server:
         max_connections: int = MAX_CONNECTIONS,
         on_close: Callable[[int, str], None] | None = None,
         explain: Callable[[Exception], Refusal | None] = lambda fault: None,
+        admit: Callable[[str], object] = lambda authorization: None,
     ) -> None:
         self.answer = answer
+        self.large = threading.Lock()  # whose body is large has it until its first answer, or until it waits
         self.max_body = max_body
         self.deadlines = deadlines
         self.max_unauthenticated = max_unauthenticated
@@ -155,6 +162,7 @@ class Server:
         self.max_connections = max_connections
         self.on_close = on_close
         self.explain = explain
+        self.admit_body = admit
         self.lot = Lot()
         self.is_stopping = False
         self._counting = threading.Lock()  # guards the next five, and closing against the watchdog
@@ -442,6 +450,8 @@ class _Handler(BaseHTTPRequestHandler):
                 link.must_close = True  # a method that no route has: answered, its body left unread
                 raw = b""
             else:
+                if length > LARGE:
+                    self.face.admit_body(head.headers.get("authorization", ""))
                 raw = self._read_body(length, head) if length else b""
         except Refusal as refusal:
             self._send(render(_answer_of(refusal), close=True, without_body=self.is_head))
@@ -530,8 +540,10 @@ class _Handler(BaseHTTPRequestHandler):
             query = parse_query(head.query) if head.query else {}
             if "%" in head.path:
                 decode(head.path)  # refuses here what no path may hold, whether a route has it or not
-            body = (strict.parse(raw) if raw else {}) if head.method == "POST" else None
-            outcome = face.answer(Request(head, query, body, self.link, number))
+            with face.large if len(raw) > LARGE else _AT_ONCE:
+                body = (strict.parse(raw) if raw else {}) if head.method == "POST" else None
+                outcome = face.answer(Request(head, query, body, self.link, number))
+                del body
             while isinstance(outcome, Parked):
                 waited = face.lot.wait(face.place(self.link), outcome.key, number, outcome.wait_s)
                 if waited == "closed":

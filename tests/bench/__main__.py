@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+from tests.bench.load import under_load
+from tests.footprint import footprint
 from tests.running import PYTHON, TOP, Broker, Peer, Session, Wire
 
 CLIENTS = 64
@@ -99,11 +101,7 @@ def sqlite_commits(folder: str, seconds: float) -> float:
 
 
 def load(broker: Broker, senders: list[Peer], clients: int, seconds: float) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.load", str(broker.port), str(clients), str(seconds)],
-        input="\n".join(sender.token for sender in senders), cwd=TOP, capture_output=True, text=True, timeout=seconds + 60, check=True,
-    )  # fmt: skip
-    told: dict[str, float] = json.loads(done.stdout)
+    told = under_load(broker.port, [sender.token for sender in senders], clients, seconds)
     if told["refused"]:
         raise RuntimeError(f"{told['refused']} sends were refused: the figure would be of refusals")
     return told
@@ -146,8 +144,8 @@ def spawns_ms(broker: Broker) -> tuple[float, float]:
 
 def resident_mb(pid: int) -> float:
     """Resident memory, where /proc tells it; else 0."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="utf-8") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
+    with contextlib.suppress(OSError):
+        return footprint(pid).resident_mb
     return 0.0
 
 

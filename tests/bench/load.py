@@ -2,17 +2,23 @@
 
     python -m tests.bench.load PORT CLIENTS SECONDS <tokens, one a line, on stdin>
 
-Prints one JSON object: {answered, refused, took_s, p50_ms, p99_ms, slowest_ms}. One thread; standard library.
+Prints one JSON object: {answered, refused, took_s, p50_ms, p99_ms, slowest_ms}. One thread; standard library. `under_load`
+starts it and answers what it printed.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import selectors
+import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 from tests.line import Line
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 class Client:
@@ -66,6 +72,16 @@ def run(port: int, clients: list[Client], seconds: float) -> dict[str, float]:
         "answered": len(latencies) - refused, "refused": refused, "took_s": took_s, "p50_ms": latencies[len(latencies) // 2] * 1000,
         "p99_ms": latencies[min(len(latencies) - 1, len(latencies) * 99 // 100)] * 1000, "slowest_ms": latencies[-1] * 1000,
     }  # fmt: skip
+
+
+def under_load(port: int, tokens: Sequence[str], clients: int, seconds: float) -> dict[str, float]:
+    """What that many clients of the broker at `port` measured, in a process of their own. CalledProcessError when it failed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.load", str(port), str(clients), str(seconds)],
+        input="\n".join(tokens), cwd=TOP, stdout=subprocess.PIPE, text=True, timeout=seconds + 60, check=True,
+    )  # fmt: skip
+    told: dict[str, float] = json.loads(done.stdout)
+    return told
 
 
 if __name__ == "__main__":

@@ -162,6 +162,45 @@ class Limits(ServerCase):
         self.who = "bob"
         self.hold(2)
 
+    def test_a_large_body_is_taken_in_from_whom_is_known_alone(self) -> None:
+        def admit(authorization: str) -> None:
+            if authorization != "Bearer good":
+                raise Unauthorized("a token is needed", code="no_token")
+
+        self.start(admit=admit, deadlines=Deadlines(head=60, body=60))
+        limit = module.LARGE
+        for size, lines, status in ((limit, (), 200), (limit + 1, (), 401), (limit + 1, ("Authorization: Bearer good",), 200)):
+            with self.subTest(size=size, lines=lines):
+                body = b'{"a":"%s"}' % (b"x" * (size - 8))
+                (reply,) = self.exchange(self.request("POST", "/x", body, *lines, "Connection: close"))
+                self.assertEqual(status, reply.status)
+        connection = self.connect()
+        connection.sendall(self.request("POST", "/x", b"", f"Content-Length: {limit + 1}"))
+        self.assertEqual(401, read_reply(connection).status, "without waiting for a byte of it")
+
+    def test_large_bodies_are_answered_one_at_a_time_and_wait_side_by_side(self) -> None:
+        inside, leave = threading.Semaphore(0), threading.Event()
+
+        def answer(request: Request) -> Answer | Parked:
+            if request.body is None:
+                return Answer(200, {})
+            inside.release()
+            leave.wait(PATIENT_S)
+            return Parked("k", PATIENT_S, lambda: Answer(200, {}))
+
+        self.start(answer)
+        body = b'{"a":"%s"}' % (b"x" * module.LARGE)
+        connections = [self.connect() for _ in range(3)]
+        for connection in connections:
+            connection.sendall(self.request("POST", "/x", body))
+        self.assertTrue(inside.acquire(timeout=PATIENT_S))
+        self.assertFalse(inside.acquire(timeout=0.2), "no other is read meanwhile")
+        self.assertEqual(200, self.ask().status, "what is small is")
+        leave.set()
+        until(lambda: self.server.lot.waiting("k") == 3, "all wait")
+        self.server.wake("k")
+        self.assertEqual([200] * 3, [read_reply(connection).status for connection in connections])
+
     def test_the_end_of_an_authenticated_connection_is_told(self) -> None:
         ended: list[tuple[int, str]] = []
         told = threading.Event()

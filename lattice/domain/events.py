@@ -5,6 +5,10 @@ feed, the history and the export at once. FOLDED lists those columns for each ki
 counters or deadlines; long bodies as a digest), and a test holds fold(events) equal to the tables.
 Things that change alike are one event with many subjects.
 
+A snapshot is the state as an event; of much, as several: each holds the next things as they are when it is
+written. What changes meanwhile has its own event after the first of them, so folding all in the order of
+the log gives the state exactly, from the last of them on.
+
 The chain: hash = SHA-256 over the previous hash and all members but `data`, which enters by its
 digest. Redacted data leaves the chain whole. It shows damage; it does not stop a forger who is the
 same user.
@@ -14,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +26,7 @@ from lattice.domain.caller import Caller
 from lattice.store.database import Tx
 
 SNAPSHOT_EVERY = 10_000
+SNAPSHOT_THINGS = 500  # in one event: a few milliseconds' work
 GENESIS = "0" * 64
 REDACTED = '{"redacted":true}'
 
@@ -155,6 +160,10 @@ def fold(rows: Iterable[Mapping[str, Any]], state: State | None = None) -> State
         if row["kind"] == "snapshot":
             if row["data"] == REDACTED:
                 continue  # what it held is as the events before it say
+            if row["subject"] != "[]":  # one of several
+                for kind, fold_ in FOLDED.items():
+                    state[kind] |= {key: whole(fold_, one) for key, one in data.get(kind, {}).items()}
+                continue
             state = {kind: {key: whole(fold_, one) for key, one in data.get(kind, {}).items()} for kind, fold_ in FOLDED.items()}
             continue
         if row["kind"] not in FOLDED:
@@ -170,14 +179,12 @@ def fold(rows: Iterable[Mapping[str, Any]], state: State | None = None) -> State
 
 def state_at(tx: Tx, seq: int | None) -> tuple[int, State]:
     """The state as it was after event `seq` (None: the newest), from the snapshot before it. LookupError when it is forgotten."""
-    newest = tx.one("SELECT MAX(seq) AS seq, MIN(seq) AS oldest FROM events")
-    assert newest is not None
-    wanted = newest["seq"] or 0 if seq is None else min(seq, newest["seq"] or 0)
-    start = tx.one("SELECT MAX(seq) AS seq FROM events WHERE kind = 'snapshot' AND data <> ? AND seq <= ?", (REDACTED, wanted))
-    begin = start["seq"] if start and start["seq"] else 1
-    if wanted and begin == 1 and newest["oldest"] != 1:
-        base = tx.one("SELECT MIN(seq) AS seq FROM events WHERE kind = 'snapshot' AND data <> ?", (REDACTED,))
-        raise LookupError(f"history reaches back to event {base['seq'] if base else newest['oldest']}")
+    ends = tx.one("SELECT MAX(seq) AS newest, MIN(seq) AS oldest FROM events")
+    assert ends is not None
+    wanted = ends["newest"] or 0 if seq is None else min(seq, ends["newest"] or 0)
+    begin = next((begin for begin, end in _bases(tx, newest_first=True) if end <= wanted), 1)
+    if wanted and begin == 1 and ends["oldest"] != 1:
+        raise LookupError(f"history reaches back to event {next((end for _, end in _bases(tx)), ends['oldest'])}")
     return wanted, fold(tx.all("SELECT kind, subject, data FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", (begin, wanted)))
 
 
@@ -282,19 +289,87 @@ def redact(tx: Tx, caller: Caller, seqs: Sequence[int]) -> None:
         row = tx.one("SELECT kind FROM events WHERE seq = ?", (seq,))
         is_base = is_base or (row is not None and row["kind"] == "snapshot")
         tx.run("UPDATE events SET data = ? WHERE seq = ?", (REDACTED, seq))
-    if is_base:
-        append(tx, caller, "snapshot", [], canonical(tables(tx)), workspace="")
+    last = _snapshot(tx, caller, None) if is_base else None
+    while last is not None and last.place is not None:
+        last = _snapshot(tx, caller, last)
 
 
-def snapshot_if_due(tx: Tx, caller: Caller, every: int = SNAPSHOT_EVERY) -> bool:
-    """A snapshot after `every` events, or after as many as the last one had things: so it costs a constant share."""
-    last = tx.one("SELECT seq, LENGTH(data) AS size FROM events WHERE kind = 'snapshot' ORDER BY seq DESC LIMIT 1")
-    newest = tx.one("SELECT MAX(seq) AS seq FROM events")
-    since = ((newest["seq"] if newest else 0) or 0) - (last["seq"] if last else 0)
-    if since < max(every, (last["size"] // 200) if last else 0):
-        return False
-    append(tx, caller, "snapshot", [], canonical(tables(tx)), workspace="")
-    return True
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """An event of a snapshot: its first event, the bytes up to here, and up to which (kind, key) it goes; None: to the end."""
+
+    begin: int
+    size: int
+    place: tuple[str, tuple[Any, ...]] | None
+
+
+def snapshot_if_due(tx: Tx, caller: Caller, every: int | None = None) -> Piece | None:
+    """The next event of a snapshot that is under way, or the first of one that is due; None when none is.
+
+    It is due after `every` events, or after as many as the last one had things: so it costs a constant share.
+    """
+    last = _last_piece(tx)
+    if last is not None and last[1].place is not None:
+        return _snapshot(tx, caller, last[1])
+    since = newest(tx)[0] - (last[0] if last else 0)
+    is_due = since >= max(SNAPSHOT_EVERY if every is None else every, last[1].size // 200 if last else 0)
+    return _snapshot(tx, caller, None) if is_due else None
+
+
+def _last_piece(tx: Tx) -> tuple[int, Piece] | None:
+    """(seq, what it is) of the newest event of a snapshot."""
+    row = tx.one("SELECT seq, subject, LENGTH(data) AS size FROM events WHERE kind = 'snapshot' ORDER BY seq DESC LIMIT 1")
+    if row is None:
+        return None
+    about = json.loads(row["subject"])
+    if not about:
+        return row["seq"], Piece(row["seq"], row["size"], None)
+    begin, size, *place = about
+    return row["seq"], Piece(begin or row["seq"], size, (place[0], tuple(place[1:])) if place else None)
+
+
+def _snapshot(tx: Tx, caller: Caller, last: Piece | None) -> Piece:
+    """The next event. Its subject is [] when it is all of it, else [first event, bytes, kind, *key]; 0 is itself, no kind the end."""
+    state, place = _things(tx, last.place if last else None)
+    data = canonical(state)
+    begin, size = (last.begin, last.size + len(data)) if last else (0, len(data))
+    about: list[Subject] = [] if place is None and not begin else [begin, size, *((place[0], *place[1]) if place else ())]
+    seq = append(tx, caller, "snapshot", about, data, workspace="")
+    return Piece(begin or seq, size, place)
+
+
+def _things(tx: Tx, place: tuple[str, tuple[Any, ...]] | None) -> tuple[State, tuple[str, tuple[Any, ...]] | None]:
+    """Some things as they are now, after that (kind, key); up to which these go, None when they were the last."""
+    kinds = list(FOLDED)
+    kind, after = place or (kinds[0], ())
+    left, state = SNAPSHOT_THINGS, State()
+    for kind in kinds[kinds.index(kind) :]:
+        fold_ = FOLDED[kind]
+        keys = ", ".join(fold_.key)
+        past = f"WHERE ({keys}) > ({', '.join('?' * len(fold_.key))})" if after else ""
+        rows = tx.all(f"{fold_.select} {past} ORDER BY {keys} LIMIT ?", (*after, left + 1))  # names from this file
+        for row in rows[:left]:
+            after = tuple(row[name] for name in fold_.key)
+            state.setdefault(kind, {})[canonical(list(after) if len(after) > 1 else after[0])] = folded(fold_, row)
+        if len(rows) > left:
+            return state, (kind, after)
+        after, left = (), left - len(rows)
+    return state, None
+
+
+def _bases(tx: Tx, *, newest_first: bool = False) -> Iterator[tuple[int, int]]:
+    """(first event, last event) of each snapshot that is complete and of which nothing was redacted.
+
+    History begins with its first event, and is exact from its last one on.
+    """
+    order = "DESC" if newest_first else "ASC"
+    for row in tx.all(f"SELECT seq, subject FROM events WHERE kind = 'snapshot' ORDER BY seq {order}"):  # one of two words
+        about = json.loads(row["subject"])
+        begin = about[0] if about else row["seq"]
+        if len(about) > 2 or tx.one("SELECT 1 FROM events WHERE kind = 'snapshot' AND seq BETWEEN ? AND ? AND data = ?",
+                                    (begin, row["seq"], REDACTED)):  # fmt: skip
+            continue
+        yield begin, row["seq"]
 
 
 def forget_old(tx: Tx, before: float) -> int:
@@ -302,11 +377,12 @@ def forget_old(tx: Tx, before: float) -> int:
 
     Answers how many; 0 when nothing more is old.
     """
-    begin = tx.one(
-        "SELECT MIN(seq) AS seq FROM events WHERE kind = 'snapshot' AND data <> ? AND at < ? AND seq > (SELECT MIN(seq) FROM events)",
-        (REDACTED, before),
-    )
-    return tx.run("DELETE FROM events WHERE seq < ?", (begin["seq"],)) if begin is not None and begin["seq"] else 0
+    oldest = tx.one("SELECT MIN(seq) AS seq FROM events")
+    for begin, _ in _bases(tx):
+        if oldest is not None and oldest["seq"] < begin:
+            is_old = tx.one("SELECT 1 FROM events WHERE seq = ? AND at < ?", (begin, before))
+            return tx.run("DELETE FROM events WHERE seq < ?", (begin,)) if is_old else 0
+    return 0
 
 
 def whole(fold_: Fold, data: dict[str, Any]) -> dict[str, Any]:

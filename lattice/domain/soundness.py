@@ -84,12 +84,16 @@ class _Last:
     def __init__(self) -> None:
         self.things: dict[str, dict[str, bytes]] = {kind: {} for kind in FOLDED}
         self.older: dict[tuple[str, int], bytes] = {}  # of each version of a memory, by its key
-        self.has_all = True  # else the log begins with a snapshot that was redacted
+        self.has_all = True  # else the log begins with a snapshot of which something was redacted
+        self._first: int | None = None  # the first event of the log
+        self._is_whole = True  # nothing of the snapshot under way was redacted
 
     def take(self, row: Mapping[str, Any]) -> None:
         kind, data = row["kind"], row["data"]
         if kind == "snapshot":
-            self._begin(data, row["seq"])
+            self._begin(data, row["seq"], json.loads(row["subject"]))
+        if self._first is None:
+            self._first = row["seq"]
         if kind not in FOLDED:
             return
         things, text = self.things[kind], row["subject"]
@@ -109,17 +113,21 @@ class _Last:
             return _digest(events.canonical(events.whole(fold, json.loads(row["data"]))))
         return bytes.fromhex(row["digest"])[:_DIGEST_BYTES]  # which the chain has just compared with the data
 
-    def _begin(self, data: str, seq: int) -> None:
-        """Go on from a snapshot; one that was redacted says nothing, and nothing that the events before it did not."""
+    def _begin(self, data: str, seq: int, about: list[Any]) -> None:
+        """Go on from a snapshot, or from an event of one; what was redacted says nothing, and nothing that the events before it did not."""
+        begin = (about[0] or seq) if about else seq
+        self._first = begin if self._first is None else self._first
+        if begin == seq:
+            self._is_whole = True
         if data == REDACTED:
-            self.has_all = self.has_all and seq > 1 and any(self.things.values())
+            self._is_whole = False
+            self.has_all = self.has_all and begin != self._first
             return
         snapshot = json.loads(data)
-        self.things = {
-            kind: {key: _digest(events.canonical(events.whole(fold, one))) for key, one in snapshot.get(kind, {}).items()}
-            for kind, fold in FOLDED.items()
-        }
-        self.has_all = True
+        for kind, fold in FOLDED.items():
+            found = {key: _digest(events.canonical(events.whole(fold, one))) for key, one in snapshot.get(kind, {}).items()}
+            self.things[kind] = {**self.things[kind], **found} if about else found
+        self.has_all = self.has_all or (self._is_whole and len(about) in (0, 2))
 
 
 def _structure(tx: Tx) -> str:
@@ -201,6 +209,8 @@ def _log_of(tx: Tx, kind: str, key: str) -> tuple[int | None, dict[str, Any] | N
         data = json.loads(row["data"])
         if row["kind"] == "snapshot":
             data = data.get(kind, {}).get(key)
+            if data is None and row["subject"] != "[]":
+                continue  # it may be in another of its events, or before
         elif json.loads(key) not in json.loads(row["subject"]):
             continue
         return row["seq"], None if data is None else events.whole(fold, data)

@@ -34,6 +34,7 @@ TICK_S = 1.0
 LATE_S = 3.0  # a tick this much behind its time: nobody was heard meanwhile
 HOUSEKEEPING_S = 60.0
 PERMISSION_SLACK_S = 5.0  # whoever waits for a verdict withdraws its question itself; this is for those that are gone
+SNAPSHOT_EVENTS = 10  # of a large snapshot in one tick
 TICKETS_S = 86_400.0  # so long it is known which tickets were used
 LOST_IS_OLD_S = 86_400.0  # a session that comes back after a day reads its files anew anyway
 
@@ -226,7 +227,11 @@ class Sweep:
         self._broker.write(lambda tx: old(tx, self._broker.age), "forget")
 
     def snapshot(self) -> None:
-        self._broker.write(lambda tx: events.snapshot_if_due(tx, BROKER), "snapshot")
+        """Some events of one that is due, each in a write of its own: whoever writes meanwhile waits for one of them."""
+        for _ in range(SNAPSHOT_EVENTS):
+            written = self._broker.write(lambda tx: events.snapshot_if_due(tx, BROKER), "snapshot")
+            if written is None or written.place is None:
+                return
 
     def backup(self) -> None:
         """On a thread of its own: copying a large database takes longer than a tick may."""

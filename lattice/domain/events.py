@@ -341,9 +341,9 @@ def _snapshot(tx: Tx, caller: Caller, last: Piece | None) -> Piece:
 def _things(tx: Tx, place: tuple[str, tuple[Any, ...]] | None) -> tuple[State, tuple[str, tuple[Any, ...]] | None]:
     """Some things as they are now, after that (kind, key); up to which these go, None when they were the last."""
     kinds = list(FOLDED)
-    kind, after = place or (kinds[0], ())
+    first, after = place or (kinds[0], ())
     left, state = SNAPSHOT_THINGS, State()
-    for kind in kinds[kinds.index(kind) :]:
+    for kind in kinds[kinds.index(first) :]:
         fold_ = FOLDED[kind]
         keys = ", ".join(fold_.key)
         past = f"WHERE ({keys}) > ({', '.join('?' * len(fold_.key))})" if after else ""

@@ -92,7 +92,7 @@ class ByAge(KeepCase):
         self.assertEqual(newest, self.house.value("SELECT MAX(seq) FROM events"))
 
     def test_the_log_goes_before_its_last_old_snapshot(self) -> None:
-        with mock.patch.object(events.snapshot_if_due, "__defaults__", (20,)):
+        with mock.patch.object(events, "SNAPSHOT_EVERY", 20):
             self.mail(20)
             self.house.pass_time(61, "ann", "bob")
             first = self.house.value("SELECT MIN(seq) FROM events WHERE kind = 'snapshot'")

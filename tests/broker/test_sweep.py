@@ -359,7 +359,7 @@ class Chores(BrokerCase):
         self.house.send("w1", "arch", idempotency_key="k1")
         self.house.change("UPDATE conversations SET timestamp = timestamp - 8 * 86400")
         self.house.change("UPDATE idempotency SET at = at - 2 * 86400")
-        with mock.patch.object(events, "SNAPSHOT_EVERY", 1), mock.patch.object(events.snapshot_if_due, "__defaults__", (1,)):
+        with mock.patch.object(events, "SNAPSHOT_EVERY", 1):
             self.house.pass_time(90, "w1", "arch")
         self.assertEqual(0, self.house.value("SELECT COUNT(*) FROM conversations"))
         self.assertEqual(0, self.house.value("SELECT COUNT(*) FROM idempotency"))

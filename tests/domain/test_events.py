@@ -167,9 +167,70 @@ class Folding(OfTheLog):
         self.same("with all before the snapshot gone")
         self.assertTrue(self.house.get(PERSON, "/events/verify")["ok"])
 
+    def piece(self) -> events.Piece:
+        written = self.house.broker.write(lambda tx: events.snapshot_if_due(tx, BROKER, 1), "snapshot")
+        assert written is not None
+        return written
+
+    def test_fold_goes_on_from_a_snapshot_of_several_events_whatever_changes_between_them(self) -> None:
+        self.house.crew("w1", "w2", "w3")
+        dice = random.Random(7)
+        wander(self.house, dice, 120)
+        with mock.patch.object(events, "SNAPSHOT_THINGS", 7):
+            count, first, then = 1, self.piece(), -1
+            last = first
+            while last.place is not None:
+                self.assertEqual(first.begin, last.begin)
+                wander(self.house, dice, 2)
+                self.same("while it is being written")
+                if count == 3:
+                    then = self.house.value("SELECT MAX(seq) FROM events")
+                    before = self.house.get(PERSON, f"/state?seq={then}")
+                last = self.piece()
+                count += 1
+        self.assertGreater(count, 5)
+        end = self.house.value("SELECT MAX(seq) FROM events WHERE kind = 'snapshot'")
+        wander(self.house, dice, 20)
+        self.same()
+        self.house.change("DELETE FROM events WHERE seq < ?", first.begin)
+        self.same("with all before the first of them gone")
+        self.assertTrue(self.house.get(PERSON, "/events/verify")["ok"])
+        said = self.refused(404, PERSON, f"/state?seq={then}", method="GET")
+        self.assertIn(f"event {end}", str(said), "history is whole from the last of them on")
+        self.assertTrue(before["state"]["peer"])
+
+    def test_the_log_is_cut_before_a_snapshot_that_is_whole_and_not_within_one(self) -> None:
+        self.house.crew("w1", "w2", "w3")
+        wander(self.house, random.Random(1), 40)
+        cut = lambda: self.house.broker.write(lambda tx: events.forget_old(tx, tx.at + 1), "forget")  # noqa: E731
+        with mock.patch.object(events, "SNAPSHOT_THINGS", 7):
+            first = self.piece()
+            while (last := self.piece()).place is not None:
+                self.assertEqual(0, cut(), "it is not whole")
+            self.assertEqual(first.begin - 1, cut())
+            self.assertEqual(0, cut(), "it begins there")
+        self.assertEqual(first.begin, last.begin)
+        self.same()
+
+    def test_a_snapshot_of_which_an_event_was_redacted_is_written_anew_at_once(self) -> None:
+        self.house.crew("w1", "w2", "w3")
+        dice = random.Random(1)
+        wander(self.house, dice, 40)
+        with mock.patch.object(events, "SNAPSHOT_THINGS", 7):
+            first = self.piece()
+            second = self.piece()
+            self.assertIsNotNone(second.place, "under way")
+            self.house.broker.write(lambda tx: events.redact(tx, BROKER, [first.begin]), "redact")
+            self.same()
+            anew = self.house.value("SELECT MIN(seq) FROM events WHERE kind = 'snapshot' AND seq > ?", first.begin + 1)
+            self.house.broker.write(lambda tx: events.forget_old(tx, tx.at + 1), "forget")
+        self.assertEqual(anew, self.house.value("SELECT MIN(seq) FROM events"))
+        self.same("from the new one")
+        self.assertTrue(self.house.get(PERSON, "/events/verify")["ok"])
+
     def test_a_snapshot_is_made_once_in_so_many_events(self) -> None:
         self.house.crew("w1")
-        due = lambda: self.house.broker.write(lambda tx: events.snapshot_if_due(tx, BROKER, 10), "snapshot")  # noqa: E731
+        due = lambda: self.house.broker.write(lambda tx: events.snapshot_if_due(tx, BROKER, 10), "snapshot") is not None  # noqa: E731
         self.assertFalse(due())
         for number in range(10):
             self.house.task("w1", f"t{number}")

@@ -7,6 +7,7 @@ import time
 import unittest
 from unittest import mock
 
+from lattice.broker import retention
 from lattice.domain import events
 from tests.figures import measured
 from tests.running import chance, figure
@@ -57,10 +58,11 @@ class ADay(Simulated):
         self.assertEqual(PEERS, len(seen))
 
     def test_the_file_of_many_days_stops_growing(self) -> None:
-        """A busy while each day, and what is over is kept for two."""
+        """A busy while each day, and what is over is kept for two. The while is short, so its rounds are close together."""
         days, sizes = figure(8, 16), []
         weather = Weather(broker_ends_s=1800.0, machine_sleeps_s=0.0, wall_jumps_s=0.0)
-        self.enterContext(mock.patch.object(events.snapshot_if_due, "__defaults__", (500,)))  # the log goes before a snapshot
+        self.enterContext(mock.patch.multiple(retention, FIRST_AFTER_S=10.0, EVERY_S=10.0))
+        self.enterContext(mock.patch.multiple(events, SNAPSHOT_EVERY=500, SNAPSHOT_THINGS=100))  # the log goes before a snapshot
         with World(chance(self).randrange(2**31), weather=weather, environ={"C2_LATTICE_KEEP_DAYS": "2"}) as world:
             town = Town(world, pace=3.0)
             for _ in range(days):

@@ -143,7 +143,7 @@ class TheSweepCannotDie(unittest.TestCase):
         logging.disable(logging.CRITICAL)
         self.addCleanup(logging.disable, logging.NOTSET)
         self.enterContext(mock.patch.object(sweep, "may_be_frozen", lambda card: bool(card and card["pid"])))
-        self.enterContext(mock.patch.object(events.snapshot_if_due, "__defaults__", (10,)))
+        self.enterContext(mock.patch.object(events, "SNAPSHOT_EVERY", 10))
         self.enterContext(mock.patch.object(spawning, "REFUSED_AFTER_S", 60.0))
         self.made = self.enterContext(tempfile.TemporaryDirectory())
         self.number = 0

@@ -126,10 +126,11 @@ class Town:
         world.weather, self.rests = Weather.calm(), True
         world.note("came to rest")
         world.run(130.0)  # the sleepers wake, those that are away come back
+        ended = {row[0] for row in world.rows("SELECT id FROM peers WHERE status = 'killed'")}  # some do not know it: they were away
         for peer in self.crew:
             if peer.is_frozen:
                 peer.thaw(peer.life)
-            if peer.is_killed:
+            if peer.is_killed or peer.id in ended:
                 world.person("POST", "/resume", peer_id=peer.id)
                 peer._gone()
             if not peer.is_there:

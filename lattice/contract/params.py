@@ -157,6 +157,8 @@ def _text(param: Param, value: object, name: str) -> str:
 
 
 def _integer(param: Param, value: object, name: str) -> object:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 3.0: JSON has numbers alone, and some programs write them all so
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_INTEGER:
         if param.loose:
             return param.default

@@ -48,7 +48,8 @@ class CheckTest(unittest.TestCase):
         param = Param("n", "integer", minimum=1, maximum=9)
         for value in (1, 9):
             self.good(param, value)
-        self.bad(param, 0, 10, True, False, "1", 1.0, None, [], float("nan"), float("inf"), -(10**400), 10**400)
+        self.good(param, 3.0, 3)  # as JSON Schema has it; some programs write all numbers so
+        self.bad(param, 0, 10, True, False, "1", 1.5, 0.0, 1e300, None, [], float("nan"), float("inf"), -(10**400), 10**400)
         self.good(Param("n", "integer"), MAX_INTEGER)
         self.bad(Param("n", "integer"), MAX_INTEGER + 1, -MAX_INTEGER - 1)
 
@@ -77,7 +78,7 @@ class CheckTest(unittest.TestCase):
         self.good(Param("l", "list", of="integer"), [1, 2])
         self.good(Param("l", "list", of="reference"), [-1, 0, 3])
         self.bad(Param("l", "list"), "a", {}, None, ["a", 1], [None], 7)
-        self.bad(Param("l", "list", of="integer"), [0], [-1], ["1"], [True], [1.0], [2**60])
+        self.bad(Param("l", "list", of="integer"), [0], [-1], ["1"], [True], [1.5], [2**60])
         with self.assertRaises(BadRequest) as caught:
             check(Param("l", "list", of="integer"), [1, 2, "x"])
         self.assertIn("l[2]", caught.exception.message)

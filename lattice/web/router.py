@@ -41,25 +41,21 @@ class Router(Generic[T]):
         methods, and for HEAD and OPTIONS anywhere; BadRequest when a segment decodes to no text.
         """
         methods = self._plain.get(path)
-        if methods is not None and method in methods:
-            return methods[method], {}
-        if method in _NEVER_SERVED:
-            raise WrongMethod(f"{method} is not served", allowed=["GET", "POST"])
-        segments = [decode(segment) for segment in path.split("/")[1:]]
+        segments = [] if methods is not None else [decode(segment) for segment in path.split("/")[1:]]
+        if methods is None and "%" in path and not any("/" in segment for segment in segments):
+            methods = self._plain.get("/" + "/".join(segments))
         allowed: list[str] = list(methods or ())
-        if "%" in path:
-            methods = self._plain.get("/" + "/".join(segments)) if not any("/" in segment for segment in segments) else None
-            if methods is not None and method in methods:
-                return methods[method], {}
-            allowed += methods or ()
-        for first in (segments[0] if segments else "", ""):
-            for pattern in self._patterns.get((len(segments), first), ()):
-                values = pattern.match(segments)
-                if values is None:
-                    continue
-                if method in pattern.methods:
-                    return pattern.methods[method], values
-                allowed += pattern.methods
+        if method in allowed:
+            return methods[method], {}  # type: ignore[index]
+        if methods is None:  # a path that is written out is no example of a pattern
+            for first in (segments[0] if segments else "", ""):
+                for pattern in self._patterns.get((len(segments), first), ()):
+                    values = pattern.match(segments)
+                    if values is not None and method in pattern.methods:
+                        return pattern.methods[method], values
+                    allowed += pattern.methods if values is not None else ()
+        if method in _NEVER_SERVED:
+            raise WrongMethod(f"{method} is not served", allowed=sorted(set(allowed)) or ["GET", "POST"])
         if allowed:
             allowed = sorted(set(allowed))
             raise WrongMethod(f"{method} is not served here; use {' or '.join(allowed)}", allowed=allowed)

@@ -29,9 +29,12 @@ class Finding(unittest.TestCase):
         self.assertEqual(ROUTER.find("GET", "/tasks/7"), ("get", {"task_id": "7"}))
         self.assertEqual(ROUTER.find("POST", "/tasks/7/release"), ("release", {"task_id": "7"}))
 
-    def test_a_literal_path_of_another_method_does_not_hide_a_parameter(self) -> None:
-        self.assertEqual(ROUTER.find("POST", "/tasks/claim"), ("claim", {}))
-        self.assertEqual(ROUTER.find("GET", "/tasks/claim"), ("get", {"task_id": "claim"}))
+    def test_a_literal_path_is_no_example_of_a_pattern(self) -> None:
+        """As OpenAPI reads paths."""
+        for path in ("/tasks/claim", "/tasks/%63laim"):
+            self.assertEqual(ROUTER.find("POST", path), ("claim", {}))
+            with self.assertRaises(WrongMethod):
+                ROUTER.find("GET", path)
 
     def test_the_more_literal_pattern_comes_first(self) -> None:
         self.assertEqual(ROUTER.find("GET", "/runs/r1/summary"), ("summary", {"run_id": "r1"}))
@@ -57,7 +60,10 @@ class Finding(unittest.TestCase):
         for method, path, allowed in (
             ("DELETE", "/tasks", ["GET", "POST"]),
             ("GET", "/tasks/7/release", ["POST"]),
-            ("PUT", "/tasks/claim", ["GET", "POST"]),
+            ("PUT", "/tasks/claim", ["POST"]),
+            ("GET", "/tasks/claim", ["POST"]),
+            ("OPTIONS", "/tasks/claim", ["POST"]),
+            ("HEAD", "/tasks/7", ["GET"]),
         ):
             with self.subTest(path), self.assertRaises(WrongMethod) as caught:
                 ROUTER.find(method, path)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lattice import VERSION, WIRE, names, reach
 from lattice.broker import backups, dashboard, hooking, spawning
 from lattice.broker.call import Call, rejected
+from lattice.contract import openapi
 from lattice.domain import (
     adoptions,
     conversations,
@@ -75,6 +76,10 @@ def ready(_: None, call: Call) -> Answer:
 def page(_: None, call: Call) -> Answer:
     body, headers = call.broker.page.answer()
     return Answer(call.broker.page.status, body, call.broker.page.content_type, headers)
+
+
+def interface(_: None, call: Call) -> Answer:
+    return Answer(200, openapi.text().encode())
 
 
 def metrics(tx: Tx, call: Call) -> Answer:
@@ -621,6 +626,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "ready": ready,
     "metrics": metrics,
     "page": page,
+    "openapi": interface,
     "dashboard_data": dashboard_data,
     "sign_in": sign_in,
     "shutdown": shutdown,

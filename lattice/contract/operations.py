@@ -154,6 +154,7 @@ OPERATIONS = (
     _op("ready", "GET /ready", "read", ANYONE, "Is it serving writes too.", (), HTTP),
     _op("metrics", "GET /metrics", "read", WATCHERS, "Counters as Prometheus text.", (), HTTP),
     _op("page", "GET /dashboard", "read", ANYONE, "The empty page; it holds no data.", (), HTTP),
+    _op("openapi", "GET /openapi.json", "read", ANYONE, "This interface as an OpenAPI 3.1 document.", (), HTTP),
     _op("dashboard_data", "GET /dashboard/data", "read", THE_PAGE, "What the page shows.",
         (_EVERYWHERE_HTTP._replace(default=True), Param("workspace", "text", max_chars=300)), HTTP),
     _op("sign_in", "POST /sign-in", "act", TICKET, "Exchange a one-time code or a ticket of the person for tokens.",

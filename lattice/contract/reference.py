@@ -1,7 +1,8 @@
 """Reference: the table of operations as pages for people.
 
 `docs/reference.md` tells each operation (route, who may, what it does, its fields, where it appears) and
-each tool; `docs/access-matrix.csv` says who may call what. Both are written from the table by
+each tool; `docs/access-matrix.csv` says who may call what; `docs/openapi.json` is all of it for programs. They are
+written from the table by
 
     python -m lattice.contract.reference
 
@@ -13,26 +14,11 @@ from __future__ import annotations
 import os
 import sys
 
+from lattice.contract import chapters, openapi
 from lattice.contract.operations import IDEMPOTENCY_KEY, OPERATIONS, READ_ONLY_TOOLS, TOOLS, TOOLSETS, fields_on
 from lattice.contract.params import MAX_INTEGER, MAX_ITEMS, Param
 
 PRINCIPALS = ("worker", "architect", "system", "viewer", "ticket", "anyone")
-
-# Which room an operation belongs to, by the first part of its path.
-ROOMS = (
-    ("The broker itself", ("health", "ready", "metrics", "dashboard", "sign-in", "shutdown", "events", "state", "search")),
-    ("Peers", ("register", "heartbeat", "leave", "peers", "peer", "summary", "seat", "pause", "resume", "pause-all", "resume-all",
-               "ping", "ping-all", "config", "budget", "kill-peer", "unregister", "spawn")),
-    ("Messages", ("send", "messages", "inbox", "receipts", "messages-all", "messages-for")),
-    ("Escalations", ("escalations",)),
-    ("Rooms", ("rooms",)),
-    ("Tasks", ("tasks",)),
-    ("Locks", ("lock", "unlock", "locks")),
-    ("Hooks", ("hook", "guard", "permission", "capsule", "adopt")),
-    ("Memory", ("memory",)),
-    ("Conversations and the log", ("conversation", "log", "redact")),
-    ("Runs", ("runs",)),
-)  # fmt: skip
 
 INTRODUCTION = f"""\
 # Reference
@@ -63,17 +49,17 @@ ON_ANOTHERS = {
     ), "200"),
 }  # fmt: skip
 NOBODYS = frozenset((
-    "health", "ready", "page", "metrics", "events", "state", "verify", "search", "leave", "list_peers", "check_messages", "wait_mail",
-    "escalate", "list_escalations", "list_tasks", "list_locks", "renew_locks", "hook", "held", "breach", "permission", "capsule",
-    "list_runs",
+    "health", "ready", "page", "openapi", "metrics", "events", "state", "verify", "search", "leave", "list_peers", "check_messages",
+    "wait_mail", "escalate", "list_escalations", "list_tasks", "list_locks", "renew_locks", "hook", "held", "breach", "permission",
+    "capsule", "list_runs",
 ))  # fmt: skip
 
 
 def page() -> str:
     """The whole reference as Markdown."""
     parts = [INTRODUCTION]
-    for title, _ in ROOMS:
-        operations = [operation for operation in OPERATIONS if room(operation) == title]
+    for title, _ in chapters.CHAPTERS:
+        operations = [operation for operation in OPERATIONS if chapters.of(operation.path) == title]
         if operations:
             parts.append(f"## {title}\n")
             parts += [_operation(operation) for operation in operations]
@@ -98,15 +84,6 @@ def access_matrix() -> str:
         stranger = "yes" if "anyone" in operation.roles else "401"
         rows.append((*row, stranger, stranger, stranger, ON_ANOTHERS.get(operation.name, "")))
     return "".join(",".join(row) + "\n" for row in rows)
-
-
-def room(operation) -> str:  # type: ignore[no-untyped-def]
-    """The heading under which an operation stands. KeyError when ROOMS does not know its path."""
-    first = operation.path.split("/")[1]
-    for title, firsts in ROOMS:
-        if first in firsts:
-            return title
-    raise KeyError(f"{operation.name}: say in ROOMS where /{first} belongs")
 
 
 def _matrix() -> list[tuple[str, ...]]:
@@ -192,7 +169,7 @@ def _word(value: object) -> str:
 
 def files() -> dict[str, str]:
     """What is written where, under docs/."""
-    return {"reference.md": page(), "access-matrix.csv": access_matrix()}
+    return {"reference.md": page(), "access-matrix.csv": access_matrix(), "openapi.json": openapi.text()}
 
 
 def main() -> int:

@@ -52,7 +52,7 @@ class TableTest(unittest.TestCase):
             self.assertLessEqual(set(operation.roles), set(PRINCIPALS), operation.name)
             self.assertTrue(operation.roles, operation.name)
             self.assertLessEqual(set(operation.surfaces), {"http", "mcp", "cli"}, operation.name)
-            self.assertRegex(operation.path, r"\A(/[a-z_{}-]+)+\Z")
+            self.assertRegex(operation.path, r"\A(/[a-z_{}.-]+)+\Z")
 
     def test_a_get_changes_nothing_but_the_inbox_of_v4(self) -> None:
         for operation in OPERATIONS:

@@ -7,7 +7,7 @@ import io
 import os
 import unittest
 
-from lattice.contract import reference
+from lattice.contract import chapters, reference
 from lattice.contract.operations import OPERATIONS, TOOLS, fields_on
 from lattice.guard import roles
 
@@ -22,10 +22,10 @@ class ReferenceTest(unittest.TestCase):
                     file.read() == content, f"docs/{name} is not what the table says; run: python -m lattice.contract.reference"
                 )
 
-    def test_every_operation_has_a_room_a_route_and_all_its_fields(self) -> None:
+    def test_every_operation_has_a_chapter_a_route_and_all_its_fields(self) -> None:
         sections = reference.page().split("\n### ")
         for operation in OPERATIONS:
-            self.assertIn(reference.room(operation), dict(reference.ROOMS))
+            self.assertIn(chapters.of(operation.path), dict(chapters.CHAPTERS))
             section = next(section for section in sections if section.startswith(operation.name + "\n"))
             self.assertIn(f"`{operation.route}`", section)
             for param in operation.params:

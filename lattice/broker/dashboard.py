@@ -326,7 +326,8 @@ def _inbox(view: _View) -> tuple[list[Json], int]:
     those before it, no other.
     """
     waiting = (
-        "FROM (SELECT message_id, row_number() OVER (ORDER BY message_id) AS place FROM deliveries WHERE recipient = '" + PERSON + "'"
+        "FROM (SELECT message_id, row_number() OVER (ORDER BY message_id) AS place FROM deliveries INDEXED BY deliveries_waiting"
+        " WHERE recipient = '" + PERSON + "'"
         " AND state = 'queued') JOIN messages ON messages.id = message_id"
         " WHERE NOT EXISTS (SELECT 1 FROM escalations WHERE escalations.message_id = messages.id)"
         " AND NOT EXISTS (SELECT 1 FROM strains WHERE strains.alert_id = messages.id)"
@@ -589,12 +590,11 @@ def _gist(text: str | None) -> str:
 
 def _sparkline(view: _View) -> list[int]:
     """Writes per quarter of an hour of the whole broker, oldest first: by bisection, so that a long log costs no more than a short one."""
-    ends = view.tx.one("SELECT COALESCE(MIN(seq), 1) AS first, COALESCE(MAX(seq), 0) AS last FROM events")
-    assert ends is not None  # an aggregate always answers a row
-    marks = [ends["first"]]
+    first, last = events.ends(view.tx)
+    marks = [first]
     for index in range(BUCKETS):  # each mark lies at or after the one before it
-        marks.append(_first_seq_at(view.tx, view.now - BUCKET_S * (BUCKETS - index), marks[-1], ends["last"]))
-    marks = [*marks[1:], ends["last"] + 1]
+        marks.append(_first_seq_at(view.tx, view.now - BUCKET_S * (BUCKETS - index), marks[-1], last))
+    marks = [*marks[1:], last + 1]
     return [max(0, later - earlier) for earlier, later in zip(marks, marks[1:], strict=False)]
 
 

@@ -34,7 +34,7 @@ TICK_S = 1.0
 LATE_S = 3.0  # a tick this much behind its time: nobody was heard meanwhile
 HOUSEKEEPING_S = 60.0
 PERMISSION_SLACK_S = 5.0  # whoever waits for a verdict withdraws its question itself; this is for those that are gone
-SNAPSHOT_EVENTS = 10  # of a large snapshot in one tick
+SNAPSHOT_EVENTS = 40  # of a large snapshot at a time: some milliseconds each, and writes come in between
 TICKETS_S = 86_400.0  # so long it is known which tickets were used
 LOST_IS_OLD_S = 86_400.0  # a session that comes back after a day reads its files anew anyway
 

@@ -179,12 +179,11 @@ def fold(rows: Iterable[Mapping[str, Any]], state: State | None = None) -> State
 
 def state_at(tx: Tx, seq: int | None) -> tuple[int, State]:
     """The state as it was after event `seq` (None: the newest), from the snapshot before it. LookupError when it is forgotten."""
-    ends = tx.one("SELECT MAX(seq) AS newest, MIN(seq) AS oldest FROM events")
-    assert ends is not None
-    wanted = ends["newest"] or 0 if seq is None else min(seq, ends["newest"] or 0)
+    oldest, last = ends(tx)
+    wanted = last if seq is None else min(seq, last)
     begin = next((begin for begin, end in _bases(tx, newest_first=True) if end <= wanted), 1)
-    if wanted and begin == 1 and ends["oldest"] != 1:
-        raise LookupError(f"history reaches back to event {next((end for _, end in _bases(tx)), ends['oldest'])}")
+    if wanted and begin == 1 and oldest != 1:
+        raise LookupError(f"history reaches back to event {next((end for _, end in _bases(tx)), oldest)}")
     return wanted, fold(tx.all("SELECT kind, subject, data FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", (begin, wanted)))
 
 
@@ -221,6 +220,12 @@ def newest(tx: Tx) -> tuple[int, float | None]:
     """(seq, time) of the newest event; (0, None) of a log without events."""
     row = tx.one("SELECT seq, at FROM events ORDER BY seq DESC LIMIT 1")
     return (row["seq"], row["at"]) if row else (0, None)
+
+
+def ends(tx: Tx) -> tuple[int, int]:
+    """seq of the oldest event and of the newest; (1, 0) of a log without events."""
+    row = tx.one("SELECT (SELECT MIN(seq) FROM events) AS oldest, (SELECT MAX(seq) FROM events) AS newest")  # one MIN, or it reads all
+    return (row["oldest"], row["newest"]) if row is not None and row["newest"] else (1, 0)
 
 
 def oldest_at(tx: Tx) -> float | None:

@@ -26,6 +26,8 @@ from lattice.store.database import Tx
 
 MAX_TRIES = 5
 _URGENT = "('blocker', 'error', 'review_request')"
+# Else SQLite goes through all mail that the recipient ever had: to it, the primary key looks as good.
+_WAITING = "deliveries d INDEXED BY deliveries_waiting"
 _CALLS_FOR_HELP = {"blocker": "blocker", "review_request": "review"}  # category: the kind of escalation it opens
 _ASKED_BY = {kind: category for category, kind in _CALLS_FOR_HELP.items()}
 TEXTS = Texts("messages", ("id",), ("content",))
@@ -247,7 +249,7 @@ def take(
     The person's mail is read when shown; everybody else's when the offer is proven.
     """
     rows = tx.all(
-        "SELECT m.*, d.attempts, p.role FROM deliveries d JOIN messages m ON m.id = d.message_id LEFT JOIN peers p ON p.id = m.sender_id"
+        f"SELECT m.*, d.attempts, p.role FROM {_WAITING} JOIN messages m ON m.id = d.message_id LEFT JOIN peers p ON p.id = m.sender_id"
         f" WHERE d.recipient = ? AND d.state = 'queued' AND (NOT ? OR m.category IN {_URGENT}) ORDER BY d.message_id LIMIT ?",
         (caller.id, int(urgent_only), max),
     )
@@ -413,7 +415,7 @@ def seat_filled(tx: Tx, caller: Caller, workspace: str, peer_id: str) -> int:
     So do open calls for help.
     """
     waiting = tx.all(
-        "SELECT d.message_id FROM deliveries d JOIN messages m ON m.id = d.message_id"
+        f"SELECT d.message_id FROM {_WAITING} JOIN messages m ON m.id = d.message_id"
         " WHERE d.recipient = ? AND d.state = 'queued' AND (m.workspace = ? OR m.sender_id = ?) ORDER BY d.message_id",
         (ARCHITECT_ADDRESS, workspace, PERSON),
     )
@@ -471,7 +473,7 @@ def unread_by_sender(tx: Tx, peer_id: str) -> list[Any]:
     """sender_id, n, urgent: who waited longest first."""
     return tx.all(
         f"SELECT m.sender_id, COUNT(*) AS n, SUM(m.category IN {_URGENT}) AS urgent"
-        " FROM deliveries d JOIN messages m ON m.id = d.message_id WHERE d.recipient = ? AND d.state = 'queued'"
+        f" FROM {_WAITING} JOIN messages m ON m.id = d.message_id WHERE d.recipient = ? AND d.state = 'queued'"
         " GROUP BY m.sender_id ORDER BY MIN(m.id)",
         (peer_id,),
     )
@@ -479,7 +481,7 @@ def unread_by_sender(tx: Tx, peer_id: str) -> list[Any]:
 
 def newest(tx: Tx, peer_id: str) -> int:
     """The id of the newest message that waits for the peer; 0 when none does."""
-    row = tx.one("SELECT MAX(message_id) AS id FROM deliveries WHERE recipient = ? AND state = 'queued'", (peer_id,))
+    row = tx.one(f"SELECT MAX(message_id) AS id FROM {_WAITING} WHERE recipient = ? AND state = 'queued'", (peer_id,))
     return int(row["id"] or 0) if row is not None else 0
 
 
@@ -493,7 +495,7 @@ def has_any(tx: Tx, peer_id: str) -> bool:
 
 def waits(tx: Tx, peer_id: str) -> bool:
     """Does any mail wait to be offered?"""
-    return tx.one("SELECT 1 FROM deliveries WHERE recipient = ? AND state = 'queued' LIMIT 1", (peer_id,)) is not None
+    return tx.one(f"SELECT 1 FROM {_WAITING} WHERE recipient = ? AND state = 'queued' LIMIT 1", (peer_id,)) is not None
 
 
 def peek(tx: Tx, caller: Caller, peer_id: str | None) -> dict[str, Any]:

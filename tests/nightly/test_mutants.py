@@ -1,0 +1,63 @@
+"""The tests bite: each protection that is taken away makes at least one of its tests fail, and with none taken away they pass."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import threading
+import unittest
+
+from tests import mutants
+from tests.figures import measured
+from tests.running import chance
+
+LANES = 2
+COUNT = re.compile(r"(\d+) passed, (\d+) failed, (\d+) skipped\s*\Z")
+
+
+class TheTestsBite(unittest.TestCase):
+    time_bound_s = 3000.0
+
+    def test_each_mutant_is_caught_and_the_code_as_it_is_passes(self) -> None:
+        seed = chance(self).randrange(1, 2**31)
+        every = tuple(sorted({word for mutant in mutants.MUTANTS for word in mutant.tests}))
+        self.assertEqual(self.failures(None, every, seed)[0], 0, "the tests pass without a mutant")
+        waiting = list(reversed(mutants.MUTANTS))
+        caught: dict[str, bool] = {}
+        guard = threading.Lock()
+
+        def work() -> None:
+            while True:
+                with guard:
+                    if not waiting:
+                        return
+                    mutant = waiting.pop()
+                failed, said = self.failures(mutant, mutant.tests, seed)
+                with guard:
+                    caught[mutant.name] = failed > 0
+                    print(f"{'caught' if failed else 'MISSED'} {mutant.name}: {said}", flush=True)
+
+        lanes = [threading.Thread(target=work) for _ in range(LANES)]
+        for lane in lanes:
+            lane.start()
+        for lane in lanes:
+            lane.join()
+        missed = sorted(name for name, was_caught in caught.items() if not was_caught)
+        measured(self, "R44", mutants=len(mutants.MUTANTS), caught_percent=100 * (len(caught) - len(missed)) / len(mutants.MUTANTS))
+        self.assertEqual(missed, [])
+        self.assertEqual(len(caught), len(mutants.MUTANTS))
+
+    def failures(self, mutant: mutants.Mutant | None, selection: tuple[str, ...], seed: int) -> tuple[int, str]:
+        """(how many tests failed, the closing line). A run that came to no end is no catch: it says nothing."""
+        with tempfile.TemporaryDirectory() as folder:
+            done = mutants.run(mutant, os.path.join(folder, "tree"), selection, seed)
+        found = COUNT.search(done.stdout)
+        assert found is not None, f"{mutant}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        passed, failed, _ = map(int, found.groups())
+        assert passed + failed, f"{mutant}: no test ran"
+        return failed, found[0].strip()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -72,6 +72,10 @@ MUTANTS = (
         "link.rest and not heads.begins_a_request(link.rest)",
         "web.test_framing",
     ),
+    _off("a stranger's large body is taken in", "web/server.py", "length > LARGE", "web.test_server"),
+    _instead(
+        "large bodies are read side by side", "web/server.py", "face.large if len(raw) > LARGE else _AT_ONCE", "_AT_ONCE", "web.test_server"
+    ),
     _off("nothing overdue is closed", "web/server.py", "link.deadline < now and not link.overdue", "web.test_server"),
     _instead(
         "any number of strangers may connect",

@@ -13,6 +13,7 @@ from tests.figures import measured
 from tests.running import chance
 
 LANES = 2
+FAILED = re.compile(r"^FAILED (\S+)", re.MULTILINE)
 COUNT = re.compile(r"(\d+) passed, (\d+) failed, (\d+) skipped\s*\Z")
 
 
@@ -22,7 +23,8 @@ class TheTestsBite(unittest.TestCase):
     def test_each_mutant_is_caught_and_the_code_as_it_is_passes(self) -> None:
         seed = chance(self).randrange(1, 2**31)
         every = tuple(sorted({word for mutant in mutants.MUTANTS for word in mutant.tests}))
-        self.assertEqual(self.failures(None, every, seed)[0], 0, "the tests pass without a mutant")
+        failed, said = self.failures(None, every, seed)
+        self.assertEqual(0, failed, f"without a mutant the tests pass: {said}")
         waiting = list(reversed(mutants.MUTANTS))
         caught: dict[str, bool] = {}
         guard = threading.Lock()
@@ -49,14 +51,14 @@ class TheTestsBite(unittest.TestCase):
         self.assertEqual(len(caught), len(mutants.MUTANTS))
 
     def failures(self, mutant: mutants.Mutant | None, selection: tuple[str, ...], seed: int) -> tuple[int, str]:
-        """(how many tests failed, the closing line). A run that came to no end is no catch: it says nothing."""
+        """(how many tests failed, which, and the closing line). A run that came to no end is no catch: it says nothing."""
         with tempfile.TemporaryDirectory() as folder:
             done = mutants.run(mutant, os.path.join(folder, "tree"), selection, seed)
         found = COUNT.search(done.stdout)
         assert found is not None, f"{mutant}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         passed, failed, _ = map(int, found.groups())
         assert passed + failed, f"{mutant}: no test ran"
-        return failed, found[0].strip()
+        return failed, "; ".join([*FAILED.findall(done.stdout), found[0].strip()])
 
 
 if __name__ == "__main__":

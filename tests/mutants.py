@@ -429,7 +429,9 @@ def run(mutant: Mutant | None, folder: str, selection: tuple[str, ...], seed: in
         mutated = apply(mutant, folder)
         with open(os.path.join(folder, mutant.file), "w", encoding="utf-8") as file:
             file.write(mutated)
+    # Not in the scratch folder of the run that this is part of, which no other user can enter: some tests are another user.
+    environ = {name: value for name, value in os.environ.items() if name not in ("TMPDIR", "TMP", "TEMP")}
     return subprocess.run(
-        [sys.executable, "-m", "tests", *selection, "-j", "1", "--replay", str(seed)], cwd=folder, stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "tests", *selection, "-j", "1", "--replay", str(seed)], cwd=folder, stdin=subprocess.DEVNULL, env=environ,
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip

@@ -45,6 +45,7 @@ _BESIDE = (
 )
 _ACK = re.compile(rf"(?=(?:.*\b)?(?:{_RECEIVED}|{_AGREED})\b)(?:(?:{_RECEIVED}|{_AGREED}|{_BESIDE})(?:\s+|$))+")
 _AGREES = re.compile(rf"\b(?:{_AGREED})\b")
+_SIGNS = re.compile(r"[\W_]+")  # what is neither letter nor digit
 _PLAIN = ("status_update", "finding")  # what asks for nothing, unless its text does
 _MAX_ACK = 120  # characters
 
@@ -120,7 +121,7 @@ def _words(text: str) -> str:
 
 def gist(text: str) -> str:
     """A digest of the text without case, spaces and signs (of the signs, where there is nothing else)."""
-    said = "".join(sign for sign in text.casefold() if sign.isalnum()) or "".join(text.split())
+    said = _SIGNS.sub("", text.casefold()) or "".join(text.split())
     return hashlib.sha256(said.encode()).hexdigest()[:24]
 
 

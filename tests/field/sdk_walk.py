@@ -11,24 +11,20 @@ import asyncio
 import contextlib
 import json
 import os
-import shlex
 import sys
 from typing import Any
 
-import mcp_types.methods
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
-from mcp_types.jsonrpc import jsonrpc_message_adapter
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tests.field import official
+
 PEERS = (("arch", "architect"), ("w1", "worker"), ("w2", "worker"))
 
 
 def server(home: str, port: str, peer: str, role: str) -> StdioServerParameters:
-    """The MCP server of one peer, between two `tee`s that keep each line of both directions."""
-    command = [getattr(sys, "_base_executable", sys.executable), "-I", "-S", os.path.join(TOP, "mcp_server.py")]
-    asked, said = (os.path.join(home, f"{peer}.{end}") for end in ("asked", "said"))
-    line = f"tee {shlex.quote(asked)} | {shlex.join(command)} | tee {shlex.quote(said)}"
+    """The MCP server of one peer, with each line of both directions kept."""
+    line = official.tapped(os.path.join(home, peer))
     environ = {
         "HOME": home, "PATH": os.environ.get("PATH", ""), "C2_LATTICE_HOME": os.path.join(home, "state"),
         "C2_LATTICE_DB": os.path.join(home, "lattice.db"), "C2_LATTICE_PORT": port, "PEER_ID": peer, "PEER_ROLE": role,
@@ -97,32 +93,9 @@ async def walk(mode: str, home: str, port: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def judge(home: str, version: str) -> tuple[int, list[str]]:
-    """(lines seen, what the official types find wrong) for every line the three servers wrote."""
-    lines, faults = 0, []
-    for peer, _ in PEERS:
-        asked: dict[object, str] = {}
-        with open(os.path.join(home, f"{peer}.asked"), encoding="utf-8") as file:
-            for line in file:
-                message = json.loads(line)
-                if "id" in message and "method" in message:
-                    asked[message["id"]] = message["method"]
-        with open(os.path.join(home, f"{peer}.said"), encoding="utf-8") as file:
-            for line in file:
-                lines += 1
-                try:
-                    message = jsonrpc_message_adapter.validate_json(line)
-                    if hasattr(message, "result"):
-                        mcp_types.methods.validate_server_result(asked[message.id], version, message.result)
-                    elif hasattr(message, "method"):
-                        mcp_types.methods.parse_server_notification(message.method, version, message.params)
-                except Exception as fault:  # each is a finding, whatever its class
-                    faults.append(f"{peer}: {type(fault).__name__} {fault} in {line[:300]}")
-    return lines, faults
-
-
 if __name__ == "__main__":
     chosen, where, at = sys.argv[1:4]
     told = asyncio.run(walk(chosen, where, at))
-    told["lines"], told["faults"] = judge(where, told["versions"][0])
+    told["lines"], told["faults"], spoken = official.judge([os.path.join(where, peer) for peer, _ in PEERS])
+    assert spoken == told["versions"], spoken
     print(json.dumps(told))

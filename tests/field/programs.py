@@ -14,14 +14,24 @@ import unittest
 
 CACHE = os.environ.get("C2_LATTICE_FIELD", "")
 CLAUDE_VERSION = "2.1.328"
+INSPECTOR_VERSION = "2.12.0"
 
 
 def claude() -> tuple[str, str]:
     """(the program, the PATH with the node it runs on)"""
-    program = os.path.join(CACHE, "claude", "node_modules", ".bin", "claude")
+    return _of_npm("claude", "claude", f"Claude Code: npm install @anthropic-ai/claude-code@{CLAUDE_VERSION}")
+
+
+def inspector() -> tuple[str, str]:
+    """(the MCP Inspector, the PATH with the node it runs on)"""
+    return _of_npm("inspector", "mcp-inspector", f"the MCP Inspector: npm install @modelcontextprotocol/inspector@{INSPECTOR_VERSION}")
+
+
+def _of_npm(folder: str, name: str, what: str) -> tuple[str, str]:
+    program = os.path.join(CACHE, folder, "node_modules", ".bin", name)
     node = os.path.join(CACHE, "node", "node_modules", ".bin")
     if not os.path.exists(program):
-        raise unittest.SkipTest(f"needs Claude Code: npm install @anthropic-ai/claude-code@{CLAUDE_VERSION} (.ci/run does)")
+        raise unittest.SkipTest(f"needs {what} (.ci/run does)")
     return program, os.pathsep.join((node, "/usr/local/bin", "/usr/bin", "/bin"))
 
 

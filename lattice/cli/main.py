@@ -49,7 +49,8 @@ def _outcome(words: list[str]) -> int:
     try:
         return _run(words)
     except Usage as problem:
-        return _fail(f"{problem}; c2-lattice help{' ' + words[0] if words and verbs.find(words[0]) else ''}", WRONG_LINE)
+        is_verb = bool(words) and (words[0] in OWN or verbs.find(words[0]) is not None)
+        return _fail(f"{problem}; c2-lattice help{' ' + words[0] if is_verb else ''}", WRONG_LINE)
     except settings.BadSetting as problem:
         typed = str(problem).replace("C2_LATTICE_PORT=", "--port ") if any(word.startswith("--port") for word in words) else str(problem)
         return _fail(typed, WRONG_LINE)
@@ -129,18 +130,16 @@ def _do(door: Door, operation, values: dict[str, object], as_json: bool) -> int:
 
 
 def _own(word: str, rest: list[str]) -> int:
+    if "--help" in rest or "-h" in rest:
+        return _help([word])
     if word == "doctor":
         from lattice.cli import doctor
 
         return doctor.main(rest)
     if word == "wait":
-        if "--help" in rest or "-h" in rest:
-            return _help([word])
         from lattice.cli import wait
 
         return wait.main(rest)
-    if "--help" in rest or "-h" in rest:
-        return _help([word])
     from lattice.cli import launch
 
     return launch.main({"page": [], "start": ["--no-browser"], "status": ["--status"], "stop": ["--stop"]}[word] + rest)

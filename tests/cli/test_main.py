@@ -12,6 +12,7 @@ import threading
 import unittest
 
 from lattice.agent import process
+from lattice.cli.main import OWN
 from lattice.errors import Conflict, NotFound
 from lattice.web.server import Server
 from tests.cli.house import TOP, House
@@ -269,6 +270,17 @@ class Help(House):
             self.assertEqual(done.returncode, 0)
             self.assertTrue(re.search(r"^  list-tasks ", done.stdout, re.M))
         self.assertIn("usage: c2-lattice claim TASK_ID", self.run_script(COMMAND, "claim", "--help").stdout)
+        self.assertEqual(self.files(), {})
+
+    def test_every_word_of_the_commands_own_tells_what_it_does_and_a_wrong_line_leads_there(self) -> None:
+        for word, what in OWN.items():
+            for words in ((word, "--help"), (word, "-h"), ("help", word)):
+                done = self.run_script(COMMAND, *words)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), words)
+                self.assertIn(f"usage: c2-lattice {word} ", done.stdout)
+                self.assertIn(what, done.stdout)
+        done = self.run_script(COMMAND, "wait", "--timeout", "soon")
+        self.assertEqual((done.returncode, done.stderr), (2, "c2-lattice: --timeout needs a number; c2-lattice help wait\n"))
         self.assertEqual(self.files(), {})
 
 

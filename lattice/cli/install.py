@@ -40,7 +40,7 @@ def _run(asked: argparse.Namespace, chosen, environ: Mapping[str, str]) -> int: 
     project = _folder(asked.project)
     if asked.git_hook is not None:
         return _git_hook(asked, environ)
-    if asked.plugin:
+    if asked.plugin is not None:
         return _plugin(asked)
     if asked.status:
         return _status(chosen, environ, project)
@@ -237,7 +237,12 @@ def _git_hook(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _plugin(asked: argparse.Namespace) -> int:
+    if not asked.plugin:
+        raise Refused("--plugin needs the name of a folder")
     folder = os.path.abspath(asked.plugin)
+    if asked.status:
+        print(claude_plugin.look(folder, rewake=asked.rewake))
+        return 0
     if asked.uninstall:
         _say(claude_plugin.remove(folder, dry_run=asked.dry_run) or ["nothing to do"], "")
         return 0

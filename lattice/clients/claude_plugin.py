@@ -120,6 +120,14 @@ def remove(folder: str, *, dry_run: bool = False) -> list[str]:
     return [f"removed {path}" for path in there]
 
 
+def look(folder: str, *, rewake: bool = False) -> str:
+    """What is there, in a sentence; changes nothing. Refused when it is not ours."""
+    changed = write(folder, rewake=rewake, dry_run=True)
+    if len(changed) == len(files()):
+        return f"{folder}: no plugin"
+    return f"{folder}: a plugin of ours" + (" (of another checkout, version or kind: run install.py --plugin)" if changed else "")
+
+
 def _check(folder: str) -> None:
     """Ours, or empty, or not there."""
     if not os.path.lexists(folder):

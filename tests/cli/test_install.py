@@ -167,6 +167,25 @@ class WithHooks(House):
         self.run_script("install.py", "--plugin", "plug", "--uninstall")
         self.assertEqual(self.files(), before)
 
+    def test_the_status_of_a_plugin_folder_is_told_and_changes_nothing(self) -> None:
+        before = self.files()
+        done = self.run_script("install.py", "--plugin", "plug", "--status")
+        self.assertEqual((done.returncode, done.stdout), (0, f"{os.path.join(self.folder, 'plug')}: no plugin\n"))
+        self.assertEqual(self.files(), before)
+        self.run_script("install.py", "--plugin", "plug")
+        self.assertIn("plug: a plugin of ours\n", self.run_script("install.py", "--plugin", "plug", "--status").stdout)
+        with open(os.path.join(self.folder, "plug", "README.md"), "w", encoding="utf-8"):
+            pass
+        there = self.files()
+        self.assertIn("run install.py --plugin)", self.run_script("install.py", "--plugin", "plug", "--status").stdout)
+        self.assertEqual(self.files(), there)
+
+    def test_a_plugin_folder_without_a_name_is_refused_and_nothing_is_installed_instead(self) -> None:
+        before = self.files()
+        done = self.run_script("install.py", "--plugin", "")
+        self.assertEqual((done.returncode, done.stderr), (1, "c2-lattice: --plugin needs the name of a folder\n"))
+        self.assertEqual(self.files(), before)
+
 
 class TheCommandOnWindows(House):
     def test_it_is_a_batch_file_with_quoted_names_in_the_folder_that_is_on_path(self) -> None:

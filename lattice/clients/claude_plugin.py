@@ -108,7 +108,8 @@ def remove(folder: str, *, dry_run: bool = False) -> list[str]:
     if not os.path.lexists(folder):
         return []
     _check(folder)
-    there = [os.path.join(folder, name) for name in files() if os.path.exists(os.path.join(folder, name))]
+    # The manifest last: by it the folder is known as ours, when this could not come to its end.
+    there = [os.path.join(folder, name) for name in reversed(files()) if os.path.exists(os.path.join(folder, name))]
     if dry_run:
         return [f"would remove {path}" for path in there]
     for path in there:

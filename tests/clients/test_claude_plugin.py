@@ -49,6 +49,17 @@ class ThePlugin(unittest.TestCase):
         self.assertEqual(os.listdir(self.top), [])
         self.assertEqual(claude_plugin.remove(self.folder), [])
 
+    def test_a_removal_that_failed_half_way_is_done_by_the_next(self) -> None:
+        claude_plugin.write(self.folder)
+        blocked = os.path.join(self.folder, ".mcp.json")
+        os.unlink(blocked)
+        os.mkdir(blocked)  # no file, so it cannot be unlinked
+        with self.assertRaises(OSError):
+            claude_plugin.remove(self.folder)
+        os.rmdir(blocked)
+        self.assertTrue(claude_plugin.remove(self.folder))
+        self.assertEqual(os.listdir(self.top), [])
+
     def test_a_folder_with_something_else_is_left_alone(self) -> None:
         os.makedirs(self.folder)
         with open(os.path.join(self.folder, "mine"), "w", encoding="utf-8") as file:

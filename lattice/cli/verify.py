@@ -5,12 +5,11 @@ Exit status 0: sound; 1: damaged, or it cannot be judged. One sentence says so, 
 
 from __future__ import annotations
 
-import json
 import os
 
 from lattice import settings, typed
 from lattice.cli import show
-from lattice.errors import Conflict
+from lattice.errors import Conflict, NotFound
 from lattice.exclusive import Exclusive
 
 TYPE_CHECKING = False
@@ -27,10 +26,12 @@ def ask(door: Door, as_json: bool) -> int:
 
 
 def look(db: str, as_json: bool) -> int:
-    """A file: a copy, or the database of a stopped broker. Conflict when a broker has it open."""
+    """A file: a copy, or the database of a stopped broker. NotFound without one, Conflict when a broker has it open."""
     from lattice.domain import soundness
 
     path = settings.database_file(os.path.abspath(os.path.expanduser(db)))
+    if not os.path.lexists(path):
+        raise NotFound(f"there is no file {path}", hint=f"{typed.own_script('launch.py', '--backups')} shows which copies there are")
     lock = Exclusive(path + ".lock") if os.path.lexists(path + ".lock") else None
     if lock is not None and not lock.acquire():
         raise Conflict(f"a broker has {path} open", hint="without --db that broker is asked: c2-lattice verify")
@@ -45,7 +46,7 @@ def look(db: str, as_json: bool) -> int:
 
 def _tell(said: dict[str, object], as_json: bool, what: str, line: str) -> int:
     if as_json:
-        print(json.dumps(said, ensure_ascii=False, indent=1), flush=True)
+        print(show.as_json(said), flush=True)
     else:
         print(show.said("verify", said) + ("" if said["ok"] else f"\n{what}: {line}"), flush=True)
     return 0 if said["ok"] else 1

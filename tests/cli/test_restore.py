@@ -318,6 +318,12 @@ class Looking(Restoring):
         self.assertTrue(said["ok"])
         self.assertEqual(before, self.files())
         with contextlib.closing(sqlite3.connect(copy)) as database, database:
+            database.execute("UPDATE peers SET summary = 'nosrep\u202e'")
+        said = self.good(self.c2("verify", "--db", copy, "--json"), 1)
+        self.assertEqual(json.loads(said)["damage"]["table"]["summary"], "nosrep\u202e")
+        self.assertIn("nosrep\\u202e", said)  # written out: a terminal would obey it
+        with contextlib.closing(sqlite3.connect(copy)) as database, database:
+            database.execute("UPDATE peers SET summary = 'the person'")
             database.execute("UPDATE memory SET value = 'other'")
         said = self.good(self.c2("verify", "--db", copy), 1)
         self.assertIn("is not what the log says: value is", said)
@@ -325,6 +331,7 @@ class Looking(Restoring):
         self.damage(copy)
         self.assertIn("its structure is damaged", self.good(self.c2("verify", "--db", copy), 1))
         self.assertIn("another program", self.refused(self.c2("verify", "--db", self.foreign()), 1))
+        self.assertIn(f"there is no file {copy}.gone", self.refused(self.c2("verify", "--db", copy + ".gone"), 1))
 
     def answers(self) -> bool:
         return self.launch("--status").returncode == 0

@@ -7,6 +7,7 @@ launcher (`cli/spawned.py`), by path: it reads the file, and becomes the client.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 
 from lattice.clients import terminal
 from lattice.clients.adapters import ADAPTERS
-from lattice.errors import BadRequest
+from lattice.errors import BadRequest, Internal
 from lattice.names import check_peer_id
 
 LAUNCHER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli", "spawned.py")
@@ -51,12 +52,14 @@ def spawn(
         "peer": peer, "role": role, "ticket": ticket, "workspace": workspace, "port": port, "prompt": prompt,
         "working_dir": working_dir, "home": home, "client": adapter.name, "program": program,
     }  # fmt: skip
-    path = write_ticket(home, peer, card)
+    log = os.path.join(home, "logs", f"{peer}.log") if way in ("auto", "headless") else ""
+    try:
+        if log:
+            os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
+        path = write_ticket(home, peer, card)
+    except OSError as problem:
+        raise Internal(f"Failed to spawn: {problem}", code="spawn_failed") from None
     argv = [os.path.realpath(sys.executable), "-I", "-S", LAUNCHER, path]
-    log = ""
-    if way in ("auto", "headless"):
-        os.makedirs(os.path.join(home, "logs"), mode=0o700, exist_ok=True)
-        log = os.path.join(home, "logs", f"{peer}.log")
     try:
         opened = terminal.open_session(way, argv=argv, environ=environ, cwd=home, title=peer, log_path=log, tmux=tmux)
     except BaseException:
@@ -71,9 +74,14 @@ def write_ticket(home: str, peer: str, card: Mapping[str, object]) -> str:
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(folder, f"{peer}.{os.urandom(6).hex()}.json")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
-        json.dump(card, file)
-        _forget_old(folder, os.fstat(file.fileno()).st_mtime)
+    try:
+        with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+            json.dump(card, file)
+            _forget_old(folder, os.fstat(file.fileno()).st_mtime)
+    except OSError:  # the disk is full: half a ticket is none
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        raise
     return path
 
 

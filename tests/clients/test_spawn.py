@@ -10,10 +10,11 @@ import subprocess
 import tempfile
 import threading
 import unittest
+from unittest import mock
 
 from lattice.clients import terminal
-from lattice.clients.spawn import spawn
-from lattice.errors import BadRequest, Refusal
+from lattice.clients.spawn import spawn, write_ticket
+from lattice.errors import BadRequest, Internal, Refusal
 
 
 @unittest.skipIf(os.name == "nt", "stand-ins are POSIX scripts")
@@ -114,6 +115,29 @@ class Spawning(unittest.TestCase):
             with self.assertRaises(Refusal) as caught:
                 self.spawn("tmux", self.folder, tmux=os.path.join(self.folder, "s") + ",1,0")
         self.assertIn("no such session", caught.exception.message)
+        self.assertEqual(os.listdir(os.path.join(self.home, "tickets")), [])
+
+    def test_a_state_directory_that_takes_no_ticket_is_said_and_nothing_is_opened(self) -> None:
+        for name in ("logs", "tickets"):
+            with open(os.path.join(self.home, name), "w", encoding="utf-8"):
+                pass
+            with self.subTest(name), self.assertRaises(Internal) as caught:
+                self.spawn("headless", self.folder)
+            self.assertEqual(caught.exception.code, "spawn_failed")
+            self.assertIn(name, caught.exception.message)
+            os.unlink(os.path.join(self.home, name))
+        for _, _, left in os.walk(self.home):
+            self.assertEqual(left, [])
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no device that is always full here")
+    def test_half_a_ticket_does_not_stay_on_a_full_disk(self) -> None:
+        def full(path: str, flags: int, mode: int) -> int:
+            os.close(opened(path, flags, mode))
+            return opened("/dev/full", os.O_WRONLY)
+
+        opened = os.open
+        with mock.patch("lattice.clients.spawn.os.open", full), self.assertRaises(OSError):
+            write_ticket(self.home, "w1", {"peer": "w1"})
         self.assertEqual(os.listdir(os.path.join(self.home, "tickets")), [])
 
     def test_an_unusable_tmux_value_is_refused(self) -> None:

@@ -460,7 +460,7 @@ class Broker:
                 case "escalation":
                     self.wake_key(f"escalation:{rest[0]}")
                 case "spawn":
-                    self.later(partial(handlers.open_approved, self, int(rest[0])))
+                    self.later(partial(spawning.open_approved, self, int(rest[0])))
         near = self._near(relocked) if relocked else set()
         for peer_id in near:
             self.presence.locks_changed(peer_id)

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lattice import VERSION, WIRE, names, reach
 from lattice.broker import backups, dashboard, hooking, spawning
@@ -38,9 +38,6 @@ from lattice.guard import tokens
 from lattice.store.database import Tx
 from lattice.web import stream
 from lattice.web.server import Answer, Parked, Stream
-
-if TYPE_CHECKING:
-    from lattice.broker.app import Broker
 
 RENEW_BEFORE_S = 3600.0
 LOOK_FOR_S = 60.0  # for a text, through all of the log
@@ -494,14 +491,6 @@ def log_conversation(tx: Tx, call: Call) -> dict[str, Any]:
     return conversations.add(tx, call.caller, **call.values)
 
 
-def spawn_worker(call: Call) -> dict[str, Any]:
-    return spawning.ask(call)
-
-
-def open_approved(broker: Broker, escalation_id: int) -> None:
-    spawning.open_approved(broker, escalation_id)
-
-
 # -- locks -------------------------------------------------------------------------------------------------------
 
 
@@ -651,7 +640,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "budget": of_ours(peers.budget),
     "kill_peer": of_ours(departures.kill),
     "unregister": of_ours(departures.unregister),
-    "spawn_worker": spawn_worker,
+    "spawn_worker": spawning.ask,
     "send_message": send,
     "v4_messages": take_v4,
     "check_messages": take,

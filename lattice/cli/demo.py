@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from lattice import daemon, settings
+from lattice import daemon, settings, typed
 from lattice.cli import sign_in
 from lattice.cli.demo_crew import BY_TITLE, PARTS, PLAN, Architect, Member, Stage, Worker, written
 from lattice.cli.door import Door
@@ -222,9 +222,8 @@ class Show:
         assert self.broker is not None
         threading.Thread(target=self.broker.wait, name="reap", daemon=True).start()  # it goes on without us
         home, database = self.environ["C2_LATTICE_HOME"], self.environ["C2_LATTICE_DB"]
-        launch = os.path.join(daemon.ROOT, "launch.py")
-        variable = f'set "C2_LATTICE_HOME={home}" && ' if os.name == "nt" else f"C2_LATTICE_HOME={_quoted(home)} "
-        line = f"{variable}{_quoted(sys.executable)} {_quoted(launch)} --port {self.port} --db {_quoted(database)}"
+        variable = f'set "C2_LATTICE_HOME={home}" && ' if os.name == "nt" else f"C2_LATTICE_HOME={typed.as_typed(home)} "
+        line = variable + typed.own_script("launch.py", "--port", str(self.port), "--db", database)
         _print(f"kept: the broker on 127.0.0.1:{self.port} (process {self.broker.pid}), its database {database}, all in {self.folder}")
         _print(f"  to see the page: {line}")
         _print(f"  to stop it:      {line} --stop")
@@ -359,14 +358,6 @@ def _free_port() -> int:
 def _last_line(path: str) -> str:
     lines = list(written(os.path.dirname(path), os.path.basename(path)))
     return lines[-1] if lines else "it said nothing"
-
-
-def _quoted(word: str) -> str:
-    if os.name == "nt":
-        return f'"{word}"'
-    import shlex
-
-    return shlex.quote(word)
 
 
 def _print(line: str) -> None:

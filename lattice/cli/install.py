@@ -16,7 +16,7 @@ from lattice import VERSION, settings
 from lattice.cli import bin_command, git_hook, status
 from lattice.clients import claude_plugin
 from lattice.clients.adapters import ADAPTERS
-from lattice.clients.base import NAME, Adapter, Entry, Refused, own_entry
+from lattice.clients.base import NAME, Adapter, Refused, own_entry
 from lattice.typed import TOP, as_typed, own_script
 
 
@@ -60,7 +60,7 @@ def register(environ: Mapping[str, str], home: str, project: str = "", dry_run: 
     said = []
     for adapter in adapters(environ, home):
         is_there = adapter.detect()
-        done = adapter.install(_entry(), project=project, dry_run=dry_run)
+        done = adapter.install(own_entry(), project=project, dry_run=dry_run)
         said += [f"{adapter.title}: {sentence}" for sentence in done or [f"{NAME} is registered already"]]
         if not is_there:
             said.append(f"{adapter.title} was not found on this machine; it will find the entry when it comes")
@@ -160,7 +160,7 @@ def _uninstall(home: str, environ: Mapping[str, str], project: str, dry_run: boo
 def _unregister(environ: Mapping[str, str], home: str, project: str, dry_run: bool) -> list[str]:
     said = []
     for adapter in adapters(environ, home, all_of_them=True):
-        done = adapter.uninstall(_entry(), project=project, dry_run=dry_run)
+        done = adapter.uninstall(own_entry(), project=project, dry_run=dry_run)
         said += [f"{adapter.title}: {sentence}" for sentence in done]
         found = adapter.find(project)
         if found.entry is not None and not dry_run:
@@ -215,7 +215,7 @@ def registration(adapter: Adapter, project: str = "") -> str:
     if found.entry is None:
         return f"not registered (in {found.file})"
     faults = []
-    if found.entry != _entry():
+    if found.entry != own_entry():
         faults.append("another checkout or interpreter than this one")
     if os.path.isabs(found.entry.command) and not os.path.exists(found.entry.command):
         faults.append("its interpreter is gone")
@@ -251,10 +251,6 @@ def _plugin(asked: argparse.Namespace) -> int:
         print(f"\nTry it: {as_typed('claude', '--plugin-dir', folder)}")
         print("  Use either the plugin or what install.py puts into your settings: with both, each hook runs twice.")
     return 0
-
-
-def _entry() -> Entry:
-    return own_entry()
 
 
 def _folder(asked: str | None) -> str:

@@ -149,7 +149,8 @@ def _stop(chosen, *, only_database: bool) -> list[tuple[int, str]]:  # type: ign
     served = {int(str(card["port"])): str(card.get("database") or chosen.db) for card in cards}
     ports = [port] if there == "ours" and (chosen.port or not only_database or served.get(port, chosen.db) == chosen.db) else []
     if not chosen.port:
-        ports += [one for one, database in served.items() if database == chosen.db and one not in ports]
+        cards_only = [one for one, database in served.items() if database == chosen.db and one not in ports]
+        ports += [one for one in cards_only if _is_ours(chosen.home, one, secret)]
     stopped = [(one, served.get(one, chosen.db)) for one in ports if daemon.stop(one, secret)]
     sign_in.forget(chosen.home)
     for one, _ in stopped:
@@ -159,6 +160,14 @@ def _stop(chosen, *, only_database: bool) -> list[tuple[int, str]]:  # type: ign
     elif not stopped:
         print("broker: none was running" + (f" with {chosen.db}" if only_database else ""))
     return stopped
+
+
+def _is_ours(home: str, port: int, secret: bytes) -> bool:
+    """Is the broker there that a card tells of? The card outlives one that was killed, and others may have its port."""
+    there = daemon.look(port, secret)
+    if there == "silent":
+        raise daemon.silent(home, port)
+    return there == "ours"
 
 
 def _status(chosen, environ: Mapping[str, str]) -> int:  # type: ignore[no-untyped-def]

@@ -13,12 +13,12 @@ import sys
 import threading
 import unittest
 
-from lattice import settings
+from lattice import daemon, settings
 from lattice.errors import Refusal
 from lattice.web.client import Client
 from lattice.web.server import Answer, Request, Server
 from tests.cli.house import TOP, Launched
-from tests.running import free_port
+from tests.running import free_port, until
 
 
 class Launching(Launched):
@@ -143,6 +143,24 @@ class Launching(Launched):
             thread.join(10)
         self.assertTrue(heard)
         self.assertFalse([one for one in heard if "authorization" in one])
+
+    @unittest.skipIf(os.name == "nt", "signals of POSIX")
+    def test_another_program_on_the_port_of_a_broker_that_was_killed_keeps_none_from_being_stopped(self) -> None:
+        self.environ.pop("C2_LATTICE_PORT")
+        self.good(self.launch("--no-browser", "--port", str(self.port)))
+        second = free_port()
+        self.addCleanup(self.launch, "--stop", "--port", str(second))
+        self.good(self.launch("--no-browser", "--port", str(second), "--db", os.path.join(self.folder, "other.db")))
+        os.kill(int(str(self.pid())), signal.SIGKILL)
+        until(lambda: daemon.probe(self.port, b"") == "none", "it is gone")
+        server = Server(self.port, lambda request: Answer(200, {"status": "ok"}))
+        thread = threading.Thread(target=server.serve, daemon=True)
+        thread.start()
+        try:
+            self.assertEqual(self.good(self.launch("--stop")), f"broker: stopped (127.0.0.1:{second})\n")
+        finally:
+            server.stop()
+            thread.join(10)
 
     def test_the_person_seats_an_architect(self) -> None:
         self.refused(self.launch("--architect", "carl"), 3)

@@ -31,8 +31,7 @@ _ABOUT_LOCKS = _WHY.format(idle='locks|lost|"locks lost"')
 _OR_AUTOLOCK = '[ -e "$f" ] || [ "$C2_LATTICE_AUTOLOCK" = on ] || exit 0; '
 
 ALWAYS = _RUN
-EDIT = '[ "$C2_LATTICE_AUTOLOCK" = on ] || { ' + '[ -e "$f" ] || exit 0; ' + _ABOUT_MAIL + "}; " + _RUN
-EDIT = _FLAG + EDIT
+EDIT = _FLAG + '[ "$C2_LATTICE_AUTOLOCK" = on ] || { [ -e "$f" ] || exit 0; ' + _ABOUT_MAIL + "}; " + _RUN
 BASH = _FLAG + '[ -e "$f" ] || exit 0; ' + _ABOUT_MAIL + _RUN
 TOOL = _FLAG + '[ -e "$f" ] || exit 0; ' + _ABOUT_LOCKS + _RUN
 AFTER_BASH = _FLAG + '[ -e "$f" ] || { set -- "$1" "$2" "$h/hooks/$p.watch."*; [ -e "$3" ] || exit 0; }; ' + _RUN

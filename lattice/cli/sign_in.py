@@ -13,6 +13,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from lattice import names
 from lattice.clients import config_files
@@ -48,7 +49,7 @@ def open_in_browser(path: str, environ: Mapping[str, str]) -> bool:
         if not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY") or environ.get("BROWSER") or environ.get("WSL_DISTRO_NAME")):
             return False
     try:
-        return webbrowser.open("file://" + path if os.name == "posix" else path)
+        return webbrowser.open("file://" + quote(os.fsencode(path)) if os.name == "posix" else path)
     except (webbrowser.Error, OSError):
         return False
 

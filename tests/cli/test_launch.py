@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import unittest
+from urllib.parse import unquote, urlsplit
 
 from lattice import daemon, settings
 from lattice.errors import Refusal
@@ -89,6 +90,20 @@ class Launching(Launched):
         self.assertIn("opened in your browser", self.good(self.launch(BROWSER=browser)))
         with open(os.path.join(self.folder, "opened"), encoding="utf-8") as file:
             self.assertEqual(file.read(), f"file://{self.home}/sign-in.html\n")
+
+    def test_the_browser_finds_the_file_whatever_its_folder_is_called(self) -> None:
+        opened = os.path.join(self.folder, "opened")
+        script = os.path.join(self.folder, "browser")
+        with open(script, "w", encoding="utf-8") as file:
+            file.write(f'#!/bin/sh\nprintf "%s" "$1" > "{opened}"\n')
+        os.chmod(script, 0o755)
+        environ = {"BROWSER": f"{script} %s", "C2_LATTICE_HOME": os.path.join(self.folder, "50% of #1?")}
+        self.addCleanup(self.launch, "--stop", **environ)
+        self.assertIn("opened in your browser", self.good(self.launch(**environ)))
+        with open(opened, encoding="utf-8") as file:
+            address = urlsplit(file.read())
+        self.assertEqual((address.query, address.fragment), ("", ""))
+        self.assertTrue(os.path.samefile(unquote(address.path), os.path.join(environ["C2_LATTICE_HOME"], "sign-in.html")))
 
     def test_without_a_display_it_prints_the_file(self) -> None:
         if sys.platform in ("win32", "darwin"):

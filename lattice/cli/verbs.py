@@ -244,7 +244,7 @@ def _set(given: dict[str, object], name: str, slot: Slot, text: str) -> None:
         if param.kind == "list" and param.of == "object":
             given[name] = json.loads(_read_all() if text == "-" else _read_file(text[1:]) if text.startswith("@") else text)
             return
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:  # RecursionError: a hundred thousand brackets
         raise Usage(f"{name} is no JSON: {problem}") from None
     if param.kind == "text" and text == "-":
         text = _read_all().rstrip("\n")
@@ -282,5 +282,7 @@ def _read_file(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise Usage(f"{path}: {problem}") from None
+    except OSError as problem:
+        raise Usage(f"{path}: {problem.strerror}") from None
+    except UnicodeDecodeError as problem:
+        raise Usage(f"{path} is not UTF-8 text (byte {problem.start})") from None

@@ -56,7 +56,7 @@ def wait(chosen: Settings, environ: Mapping[str, str], timeout_s: float | None, 
         left = CHUNK_S if until is None else until - time.monotonic()
         if left <= 0 and met:
             return False, answer
-        chunk_s = max(0, min(CHUNK_S, int(left + 0.999)))
+        chunk_s = max(0, int(min(CHUNK_S, left + 0.999)))
         try:
             door = door or Door(chosen, environ, locate(chosen))
             answer = door.call("POST", "/inbox/wait", {"wait_s": chunk_s, "urgent_only": is_urgent}, timeout_s=chunk_s + 10.0)

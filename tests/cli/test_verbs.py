@@ -114,7 +114,7 @@ class Lines(unittest.TestCase):
             ("claim",), ("claim", "x"), ("claim", "0"), ("claim", "1", "2"), ("tasks", "--status", "odd"), ("tasks", "--nope"),
             ("tasks", "--status"),
             ("tasks", "-x"), ("create-task", "t", "--title", "u"), ("complete", "7"), ("create-task", "--tasks", "{"),
-            ("create-task", "--tasks", "@/none"),
+            ("create-task", "--tasks", "@/none"), ("create-task", "--tasks", "[" * 100_000),
             ("send", "alice"), ("send", "alice", "x", "--category", "command"), ("remember", "k" * 300, "v"), ("tasks", "--needs-review"),
         ):  # fmt: skip
             with self.subTest(words), self.assertRaises(Usage) as caught:

@@ -56,6 +56,11 @@ class Waiting(unittest.TestCase):
         self.assertEqual("queued", self.sender.get(f"/receipts/{message}")["deliveries"][0]["state"])
         self.assertIn("│ look", self.run_c2("inbox").stdout)
 
+    def test_a_time_that_never_comes_is_waited_for_as_none_at_all(self) -> None:
+        waiting = self.begin("--timeout", "9" * 400)
+        self.send(self.sender)
+        self.assertEqual(("1 unread from w2\n", ""), waiting.communicate(timeout=20))
+
     def test_mail_that_is_there_already_ends_it_at_once(self) -> None:
         self.send(self.sender)
         done = self.run_c2("wait", "--json")

@@ -58,10 +58,10 @@ def put(tx: Tx, caller: Caller, *, key: str, value: str, type: str, confidence: 
 
 def get(tx: Tx, *, workspace: str | None, key: str) -> dict[str, Any]:
     """One value with all that is known of it. `workspace` None: wherever it was written last."""
+    there, values = _in(workspace)
     row = tx.one(
-        f"SELECT {_SHOWN}, supersedes, workspace, run_id FROM memory WHERE key = ? AND (? IS NULL OR workspace = ?)"
-        " ORDER BY updated_at DESC LIMIT 1",
-        (key, workspace, workspace),
+        f"SELECT {_SHOWN}, supersedes, workspace, run_id FROM memory WHERE {there} AND key = ? ORDER BY updated_at DESC LIMIT 1",
+        (*values, key),
     )
     if row is None:
         raise NotFound(f"key '{key}' not found", hint="get_memory without a key lists all")
@@ -69,30 +69,26 @@ def get(tx: Tx, *, workspace: str | None, key: str) -> dict[str, Any]:
 
 
 def list_some(tx: Tx, *, workspace: str | None, type: str | None, limit: int) -> dict[str, Any]:
+    there, values = _in(workspace)
     rows = tx.all(
-        f"SELECT {_SHOWN} FROM memory WHERE (? IS NULL OR workspace = ?) AND (? IS NULL OR type = ?) ORDER BY updated_at DESC, key LIMIT ?",
-        (workspace, workspace, type, type, limit),
+        f"SELECT {_SHOWN} FROM memory WHERE {there} AND (? IS NULL OR type = ?) ORDER BY updated_at DESC, key LIMIT ?",
+        (*values, type, type, limit),
     )
     return {"memory": [dict(row) for row in rows]}
 
 
 def history(tx: Tx, *, workspace: str | None, key: str) -> dict[str, Any]:
     """{history}: the value now, then up to 50 older ones, newest first. An unknown key has none."""
-    now = tx.all(
-        f"SELECT {_SHOWN} FROM memory WHERE key = ? AND (? IS NULL OR workspace = ?) ORDER BY version DESC", (key, workspace, workspace)
-    )
-    older = tx.all(
-        f"SELECT {_SHOWN} FROM memory_history WHERE key = ? AND (? IS NULL OR workspace = ?) ORDER BY version DESC LIMIT 50",
-        (key, workspace, workspace),
-    )
+    there, values = _in(workspace)
+    now = tx.all(f"SELECT {_SHOWN} FROM memory WHERE {there} AND key = ? ORDER BY version DESC", (*values, key))
+    older = tx.all(f"SELECT {_SHOWN} FROM memory_history WHERE {there} AND key = ? ORDER BY version DESC LIMIT 50", (*values, key))
     return {"history": [dict(row) for row in (*now, *older)]}
 
 
 def where(tx: Tx, key: str, workspace: str | None) -> list[str]:
     """The workspaces in which this key is remembered: the one named, or all."""
-    rows = tx.all(
-        "SELECT workspace FROM memory WHERE key = ? AND (? IS NULL OR workspace = ?) ORDER BY workspace", (key, workspace, workspace)
-    )
+    there, values = _in(workspace)
+    rows = tx.all(f"SELECT workspace FROM memory WHERE {there} AND key = ? ORDER BY workspace", (*values, key))
     return [row["workspace"] for row in rows]
 
 
@@ -101,3 +97,8 @@ def forget_older(tx: Tx, caller: Caller, keys: list[tuple[str, str, int]]) -> No
     for key in keys:
         tx.run("DELETE FROM memory_history WHERE workspace = ? AND key = ? AND version = ?", key)
     events.note(tx, caller, "forgot", [], older_values=len(keys))
+
+
+def _in(workspace: str | None) -> tuple[str, tuple[str, ...]]:
+    """The condition, and its values. (With `? IS NULL OR` in it no index would find the key, and all that is remembered would be read.)"""
+    return ("TRUE", ()) if workspace is None else ("workspace = ?", (workspace,))

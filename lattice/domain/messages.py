@@ -28,6 +28,7 @@ MAX_TRIES = 5
 _URGENT = "('blocker', 'error', 'review_request')"
 # Else SQLite goes through all mail that the recipient ever had: to it, the primary key looks as good.
 _WAITING = "deliveries d INDEXED BY deliveries_waiting"
+_OFFERED = "deliveries d INDEXED BY deliveries_offered"
 _CALLS_FOR_HELP = {"blocker": "blocker", "review_request": "review"}  # category: the kind of escalation it opens
 _ASKED_BY = {kind: category for category, kind in _CALLS_FOR_HELP.items()}
 TEXTS = Texts("messages", ("id",), ("content",))
@@ -35,6 +36,11 @@ DELIVERY_TEXTS = Texts("deliveries", ("recipient", "message_id"), ("reason",))  
 PROOF_TEXTS = Texts("receipts", ("receipt",), ("proof",))
 _NAMED = re.compile(r"\bmessage\s*#?(\d{1,15})\b", re.IGNORECASE)
 PREFIX = {"blocker": "[AUTO-ESCALATED] ", "error": "[AUTO-BROADCAST] "}  # v4's words for a copy that was not addressed to its reader
+# Of one recipient. (By receipts alone SQLite would go through all that were ever made.)
+_OPEN_OFFERS = (
+    f"{_OFFERED} JOIN receipts r ON r.message_id = d.message_id AND r.recipient = d.recipient AND r.ended_at IS NULL"
+    " WHERE d.recipient = ? AND d.state = 'offered'"
+)
 _LISTED = (
     "m.id, m.sender_id, d.recipient AS recipient_id, m.category, m.content, m.created_at, d.read_at, d.state"
     " FROM messages m JOIN deliveries d ON d.message_id = m.id"
@@ -222,6 +228,7 @@ def store(tx: Tx, caller: Caller, *, address: str, category: str, content: str, 
         " WHERE recipient = ? AND message_id = ? AND state IN ('queued', 'offered', 'read')",
         (tx.at, caller.id, reply_to),
     ):
+        _end_open(tx, caller, reply_to, "answered")
         events.record(tx, caller, "delivery", [(caller.id, reply_to)], run_id=run_id, workspace=where)
         tx.after("flag", caller.id)  # where it was offered, no hook need prove it any more
     return message_id
@@ -301,7 +308,7 @@ def take_v4(tx: Tx, caller: Caller, *, peer_id: str, receipts: Callable[[], str]
     """v4's inbox: proves what the same peer was offered this way before, then offers the next."""
     if peer_id != caller.id:
         return look_at(tx, caller, peer_id)
-    proven = tx.all("SELECT receipt FROM receipts WHERE recipient = ? AND way = 'v4' AND ended_at IS NULL", (caller.id,))
+    proven = tx.all(f"SELECT r.receipt FROM {_OPEN_OFFERS} AND r.way = 'v4'", (caller.id,))
     if proven:
         ack(tx, caller, receipts=[row["receipt"] for row in proven], proof="next inbox call")
     taken = take(tx, caller, receipts=receipts, max=INBOX_MESSAGES, way="v4", process=process)
@@ -356,8 +363,8 @@ def prove_hook_offers(tx: Tx, caller: Caller, tool_use_id: str | None, event: st
     handed in later than now was so before the clock was set back.)
     """
     rows = tx.all(
-        "SELECT receipt FROM receipts WHERE recipient = ? AND ended_at IS NULL AND process = ?"
-        " AND ((way = 'hook' AND (? IS NULL OR offered_at * 1000 < ? OR offered_at > ?)) OR (tool_use_id <> '' AND tool_use_id = ?))",
+        f"SELECT r.receipt FROM {_OPEN_OFFERS} AND r.process = ? AND ((r.way = 'hook' AND (? IS NULL OR r.offered_at * 1000 < ?"
+        " OR r.offered_at > ?)) OR (r.tool_use_id <> '' AND r.tool_use_id = ?))",
         (caller.id, caller.process, began_ms, began_ms, tx.at, tool_use_id or ""),
     )
     return ack(tx, caller, receipts=[row["receipt"] for row in rows], proof=f"hook {event}")["acknowledged"] if rows else 0
@@ -365,14 +372,7 @@ def prove_hook_offers(tx: Tx, caller: Caller, tool_use_id: str | None, event: st
 
 def unproven_by_hook(tx: Tx, peer_id: str) -> bool:
     """Is there an offer that a hook will prove: handed in by one, or taken by a call that the client has a name for?"""
-    return (
-        tx.one(
-            "SELECT 1 FROM deliveries d JOIN receipts r ON r.message_id = d.message_id AND r.recipient = d.recipient AND r.ended_at IS NULL"
-            " WHERE d.recipient = ? AND d.state = 'offered' AND (d.way = 'hook' OR r.tool_use_id <> '') LIMIT 1",
-            (peer_id,),
-        )
-        is not None
-    )
+    return tx.one(f"SELECT 1 FROM {_OPEN_OFFERS} AND (d.way = 'hook' OR r.tool_use_id <> '') LIMIT 1", (peer_id,)) is not None
 
 
 def give_back(tx: Tx, caller: Caller, *, receipts: list[str], reason: str = "", **_: object) -> dict[str, Any]:
@@ -388,7 +388,7 @@ def give_back(tx: Tx, caller: Caller, *, receipts: list[str], reason: str = "", 
 def return_offers(tx: Tx, caller: Caller, peer_id: str, reason: str, *, but_process: str | None = None, before: float | None = None) -> int:
     """All unproven offers of a peer come back (but those of `but_process`, or newer than `before`): its process ended or enrolled anew."""
     rows = tx.all(
-        "SELECT message_id FROM deliveries WHERE recipient = ? AND state = 'offered' AND (? IS NULL OR process <> ?)"
+        f"SELECT message_id FROM {_OFFERED} WHERE recipient = ? AND state = 'offered' AND (? IS NULL OR process <> ?)"
         " AND (? IS NULL OR offered_at < ?) ORDER BY message_id",
         (peer_id, but_process, but_process, before, before),
     )
@@ -557,8 +557,12 @@ def list_for(tx: Tx, caller: Caller, *, peer_id: str, limit: int, after: int | N
     if peer_id != caller.id:
         _may_look(tx, caller, peer_id)
     rows = tx.all(
-        f"SELECT {_LISTED} WHERE (m.sender_id = ? OR d.recipient = ?) AND (? IS NULL OR m.id < ?) ORDER BY m.id DESC, d.recipient LIMIT ?",
-        (peer_id, peer_id, after, after, limit),
+        # The newest of either, each found by its index: of a peer with little mail all messages would be read else.
+        f"SELECT {_LISTED} WHERE (m.sender_id = :peer OR d.recipient = :peer) AND m.id IN ("
+        " SELECT * FROM (SELECT id FROM messages WHERE sender_id = :peer AND (:after IS NULL OR id < :after) ORDER BY id DESC LIMIT :limit)"
+        " UNION SELECT * FROM (SELECT message_id FROM deliveries WHERE recipient = :peer AND (:after IS NULL OR message_id < :after)"
+        " ORDER BY message_id DESC LIMIT :limit)) ORDER BY m.id DESC, d.recipient LIMIT :limit",
+        {"peer": peer_id, "after": after, "limit": limit},
     )
     return {"messages": [dict(row) for row in rows]}
 
@@ -652,6 +656,7 @@ def _fold_into_receipt(tx: Tx, caller: Caller, parent: int, heard: list[str], co
         (tx.at, "acknowledged: " + content.strip()[:80], caller.id, parent),
     ):
         return None
+    _end_open(tx, caller, parent, "acknowledged")
     events.record(tx, caller, "delivery", [(caller.id, parent)])
     tx.after("flag", caller.id)
     events.note(tx, caller, "folded", [parent], text=content.strip()[:80])
@@ -668,6 +673,7 @@ def act_on_named(tx: Tx, caller: Caller, text: str) -> None:
             "UPDATE deliveries SET state = 'acted', acted_at = ? WHERE recipient = ? AND message_id = ? AND state IN ('offered', 'read')",
             (tx.at, caller.id, number),
         ):
+            _end_open(tx, caller, number, "named in a task")
             events.record(tx, caller, "delivery", [(caller.id, number)])
             tx.after("flag", caller.id)
 
@@ -838,11 +844,16 @@ def _end_late(tx: Tx, caller: Caller, receipt: str, proof: str) -> Any | None:
     )
     if row is not None:
         tx.run("UPDATE receipts SET proof = ?, proved_at = ? WHERE receipt = ?", (proof, tx.at, receipt))
-        tx.run(
-            "UPDATE receipts SET proof = ?, proved_at = ?, ended_at = ? WHERE recipient = ? AND message_id = ? AND ended_at IS NULL",
-            (proof, tx.at, tx.at, caller.id, row["message_id"]),
-        )
+        _end_open(tx, caller, row["message_id"], proof)
     return row
+
+
+def _end_open(tx: Tx, caller: Caller, message_id: int, proof: str) -> None:
+    """The caller has the message, whatever was to prove it."""
+    tx.run(
+        "UPDATE receipts SET proof = ?, proved_at = ?, ended_at = ? WHERE recipient = ? AND message_id = ? AND ended_at IS NULL",
+        (proof, tx.at, tx.at, caller.id, message_id),
+    )
 
 
 def _requeue(tx: Tx, caller: Caller, peer_id: str, message_ids: list[int], reason: str) -> int:

@@ -38,6 +38,13 @@ class ProofByHook(HookCase):
         self.assertEqual(["read", "queued"], self.states("eve", ids))
         self.assertEqual("hook PreToolUse", self.house.value("SELECT proof FROM receipts WHERE message_id = ?", ids[0]))
 
+    def test_what_was_answered_before_the_next_hook_needs_no_other_proof(self) -> None:
+        ids = self.sent("eve", "one")
+        self.hook("eve", "PostToolUse", max=1)
+        self.house.send("eve", "bob", "it is 8080, see the config", reply_to=ids[0])
+        self.assertEqual("answered", self.house.value("SELECT proof FROM receipts WHERE message_id = ?", ids[0]))
+        self.assertEqual((0, ["acted"]), (self.hook("eve", "PreToolUse")["proven"], self.states("eve", ids)))
+
     def test_a_hook_of_another_process_proves_nothing_and_the_mail_comes_again(self) -> None:
         ids = self.sent("eve", "one")
         self.hook("eve", "PostToolUse", max=3)

@@ -291,6 +291,14 @@ class APlainClient(OfMail):
         self.refused(403, "w3", "/messages-for/w2", method="GET")
         self.assertEqual(5, len(self.house.get("arch", "/messages-for/w2")["messages"]))
 
+    def test_what_a_peer_sent_and_was_sent_is_listed_page_by_page_newest_first(self) -> None:
+        ids = [self.house.send(*pair)["message_id"] for pair in [("w1", "w2"), ("w2", "w1"), ("w2", "w3"), ("w3", "w1"), ("w1", "w3")]]
+        found: list[int] = []
+        while page := self.house.get("w1", f"/messages-for/w1?limit=2&after={found[-1] if found else 10**9}")["messages"]:
+            found += [one["id"] for one in page]
+        self.assertEqual([one for one in reversed(ids) if one != ids[2]], found)
+        self.assertEqual([ids[4]], [one["id"] for one in self.house.get("w3", "/messages-for/w3?limit=1")["messages"]])
+
 
 class RunsAndReplies(OfMail):
     def test_a_message_carries_the_run_of_its_senders_task_or_the_one_it_names(self) -> None:

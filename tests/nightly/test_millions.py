@@ -61,6 +61,11 @@ class Millions(unittest.TestCase):
                 "INSERT INTO deliveries (message_id, recipient, state, queued_at, read_at) VALUES (?, ?, 'read', ?, ?)",
                 (message_id, reader, tx.at, tx.at),
             )
+            tx.run(
+                "INSERT INTO receipts (receipt, message_id, recipient, way, process, offered_at, proof, proved_at, ended_at)"
+                " VALUES (HEX(RANDOMBLOB(16)), ?, ?, 'tool', 'one of before', ?, 'next call', ?, ?)",
+                (message_id, reader, tx.at, tx.at, tx.at),
+            )
             events.record(tx, caller, "message", [message_id])
             keys.append((reader, message_id))
         events.record(tx, caller, "delivery", keys)
@@ -108,10 +113,12 @@ class Millions(unittest.TestCase):
             "guard": lambda n: two.post("/guard", {"paths": [f"/src/other{n}.py"]}),
             "set_memory": lambda n: one.post("/memory", {"key": f"k{n}", "value": "v"}),
             "get_memory": lambda n: two.get("/memory"),
+            "get_memory of a key": lambda n: two.get(f"/memory?key=k{n}"),
             "raise_blocker": lambda n: two.post("/escalations", {"kind": "blocker", "text": f"where is {n}"}),
             "list_escalations": lambda n: arch.get("/escalations"),
             "the log": lambda n: arch.get("/log?last=100"),
             "all messages": lambda n: arch.get("/messages-all"),
+            "mail of one": lambda n: arch.get("/messages-for/arch"),
             "the capsule": lambda n: one.get("/capsule"),
             "a hook": lambda n: one.post("/hook", {"event": "UserPromptSubmit"}),
             "metrics": lambda n: person.call("GET", "/metrics"),

@@ -19,6 +19,8 @@ from lattice.store.database import Tx
 
 TEXTS = Texts("runs", ("id",), ("name", "goal", "success_criteria"))
 SHOWN_MESSAGES = 20  # the newest of a run, in its summary
+SHOWN_TASKS = 1000  # the oldest; counted are all
+SAID_FREE = 10
 _SHOWN = "id, name, goal, success_criteria, status, created_by, created_at, updated_at, workspace"
 
 
@@ -75,8 +77,8 @@ def summary(tx: Tx, run_id: str) -> dict[str, Any]:
         for row in tx.all(
             "SELECT id, title, description, status, priority, assigned_to, artifacts, note,"
             " (SELECT GROUP_CONCAT(needs_id) FROM dependencies WHERE task_id = tasks.id) AS needs"
-            " FROM tasks WHERE run_id = ? ORDER BY id LIMIT 1000",
-            (run_id,),
+            " FROM tasks WHERE run_id = ? ORDER BY id LIMIT ?",
+            (run_id, SHOWN_TASKS),
         )
     ]  # fmt: skip
     for task in tasks:
@@ -96,11 +98,15 @@ def summary(tx: Tx, run_id: str) -> dict[str, Any]:
         " OR task_id IN (SELECT id FROM tasks WHERE run_id = ?)) ORDER BY id",
         (run_id, run_id),
     )
-    counts: dict[str, int] = {}
-    for task in tasks:
-        counts[task["status"]] = counts.get(task["status"], 0) + 1
+    counts = {
+        row["status"]: row["n"]
+        for row in tx.all("SELECT status, COUNT(*) AS n FROM tasks WHERE run_id = ? GROUP BY status ORDER BY MIN(id)", (run_id,))
+    }
+    free = tx.all(
+        "SELECT id, title FROM tasks WHERE run_id = ? AND status = 'pending' AND n_open = 0 ORDER BY id LIMIT ?", (run_id, SAID_FREE)
+    )
     return {
-        "summary": _in_words(run, counts, tasks, len(escalations)),
+        "summary": _in_words(run, counts, [f"#{row['id']} {row['title']}" for row in free], len(escalations)),
         "run": run,
         "counts": counts,
         "tasks": tasks,
@@ -135,17 +141,15 @@ def was_forgotten(tx: Tx, run_id: str) -> bool:
     return row is not None and row["data"] == "null" and _find(tx, run_id) is None
 
 
-def _in_words(run: dict[str, Any], counts: dict[str, int], tasks: list[dict[str, Any]], open_escalations: int) -> str:
+def _in_words(run: dict[str, Any], counts: dict[str, int], free: list[str], open_escalations: int) -> str:
     said = [f"Run {run['id']} ({run['name']}) is {run['status']}."]
     if run["goal"]:
         said.append(f"Goal: {run['goal']}")
     if run["success_criteria"]:
         said.append(f"Done when: {run['success_criteria']}")
     said.append("Tasks: " + (", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "none yet") + ".")
-    done = {task["id"] for task in tasks if task["status"] == "completed"}
-    free = [f"#{task['id']} {task['title']}" for task in tasks if task["status"] == "pending" and set(task["depends_on"]) <= done]
     if free:
-        said.append("Free to claim: " + "; ".join(free[:10]))
+        said.append("Free to claim: " + "; ".join(free))
     if open_escalations:
         said.append(f"{open_escalations} open escalation(s).")
     return "\n".join(said)

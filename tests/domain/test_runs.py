@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import unittest
+from unittest import mock
 
+from lattice.domain import runs
 from tests.broker.broking import PERSON, BrokerCase
 
 
@@ -36,6 +38,18 @@ class Runs(BrokerCase):
             self.assertEqual([("blocker", "which host?")], [(one["kind"], one["text"]) for one in said["escalations"]])
             for words in ("ship it", "all green", f"Free to claim: #{self.two} second", "1 open escalation"):
                 self.assertIn(words, said["summary"])
+
+    def test_all_its_tasks_are_counted_and_those_that_are_free_are_named_whatever_is_shown(self) -> None:
+        """Also one that waited for a task outside the run."""
+        outside = self.house.task("arch", "outside")
+        three = self.house.task("arch", "third", run_id="spring", blocked_by=[outside])
+        self.assertNotIn("third", self.house.get("w1", "/runs/spring/summary")["summary"])
+        self.house.post("w2", "/tasks/claim", task_id=outside)
+        self.house.complete("w2", outside)
+        with mock.patch.object(runs, "SHOWN_TASKS", 1):
+            said = self.house.get("w1", "/runs/spring/summary")
+        self.assertEqual(([self.one], {"in_progress": 1, "pending": 2}), ([task["id"] for task in said["tasks"]], said["counts"]))
+        self.assertIn(f"Free to claim: #{three} third", said["summary"])
 
     def test_tasks_and_messages_made_inside_a_run_carry_its_id(self) -> None:
         self.house.send("w1", "w2", "inside")

@@ -44,7 +44,7 @@ LOOK_FOR_S = 60.0  # for a text, through all of the log
 SHOWN_WITHIN_S = 60.0  # how long a command may take to say that the person was shown mail
 KEEP_BEAT_S = 60.0  # how often last_heartbeat is written down
 EVENTS_AT_ONCE = 200
-EVENTS_BYTES = 1_000_000  # in one go; the rest at the next wake
+EVENTS_BYTES = 1_000_000  # in one go; the rest follows
 
 log = logging.getLogger("lattice.broker")
 

@@ -1,7 +1,7 @@
 """Server-sent events: one answer that goes on until the client leaves.
 
 The broker gives a key and a function; the function is asked at the start and whenever the key is woken
-for the bytes that are new (made with `event`). In silence a comment line goes out every 15 s, so that
+for the bytes that are new (made with `event`), until it has no more. In silence a comment line goes out every 15 s, so that
 both ends notice a dead connection. A reconnecting browser sends the last id it has as Last-Event-ID.
 """
 
@@ -44,8 +44,8 @@ def run(stream: Stream, lot: Lot, place: Place, send: Callable[[bytes], None], s
         new = stream.next()
         if new:
             send(new)
-        outcome = lot.wait(place, stream.key, since, silence_s)
+        outcome = lot.wait(place, stream.key, since, 0.0 if new else silence_s)  # what is new may not have been all
         if outcome in ("closed", "stopping"):
             return
-        if outcome == "late":
+        if outcome == "late" and not new:
             send(STILL_HERE)

@@ -454,6 +454,14 @@ class Streaming(ServerCase):
         connection.close()
         self.assertTrue(told.wait(PATIENT_S))
 
+    def test_what_does_not_go_out_in_one_piece_follows_at_once(self) -> None:
+        pieces = [event({"n": number}) for number in (3, 2, 1)]
+        self.start(lambda _: Stream("events", lambda: pieces.pop() if pieces else b""))
+        connection = self.connect()
+        connection.sendall(self.request("GET", "/events"))
+        received = self.until(connection, b'data: {"n":3}\n\n')  # nobody wakes it
+        self.assertEqual(1, received.count(b": still here"))
+
     def test_silence_is_broken_by_a_comment(self) -> None:
         with mock.patch.object(module.streams, "run", _impatient(module.streams.run)):
             self.start(lambda _: Stream("events", lambda: b""))

@@ -365,10 +365,10 @@ class Watch:
                 self._must(is_here(key[0]), f"offered to {key[0]}, who is gone")
 
     def _receipts(self, key: Key) -> None:
-        """Each offer has its receipt, and each receipt that is not over its offer; one that was answered may still be to be proven."""
+        """Each offer has its receipt, and each receipt that is not over its offer."""
         state = self.state["delivery"].get(key, {}).get("state")
         found = self.rows("SELECT COUNT(*) FROM receipts WHERE recipient = ? AND message_id = ? AND ended_at IS NULL", *key)[0][0]
-        self._must(found == (state == "offered") or (state == "acted" and found == 1), f"{key} is {state}, with {found} open receipts")
+        self._must(found == (state == "offered"), f"{key} is {state}, with {found} open receipts")
 
     def _queue(self) -> None:
         assert self._broker is not None

@@ -140,9 +140,23 @@ def _own(word: str, rest: list[str]) -> int:
         from lattice.cli import wait
 
         return wait.main(rest)
+    options = _of_launch(rest)
     from lattice.cli import launch
 
-    return launch.main({"page": [], "start": ["--no-browser"], "status": ["--status"], "stop": ["--stop"]}[word] + rest)
+    return launch.main({"page": [], "start": ["--no-browser"], "status": ["--status"], "stop": ["--stop"]}[word] + options)
+
+
+def _of_launch(words: list[str]) -> list[str]:
+    """The same words, if they only say which broker, and whether to open the page: what else launch.py does is not asked of it here."""
+    given = iter(words)
+    for word in given:
+        name, joined, _ = word.partition("=")
+        if name in ("--port", "--db"):
+            if not joined and next(given, None) is None:
+                raise Usage(f"{name} needs a value")
+        elif word != "--no-browser":
+            raise Usage(f"no {word!r} here; there are: --port N, --db FILE, --no-browser")
+    return words
 
 
 def _common(words: list[str]) -> tuple[list[str], bool, str]:

@@ -281,6 +281,10 @@ class Help(House):
                 self.assertIn(what, done.stdout)
         done = self.run_script(COMMAND, "wait", "--timeout", "soon")
         self.assertEqual((done.returncode, done.stderr), (2, "c2-lattice: --timeout needs a number; c2-lattice help wait\n"))
+        for words in (("page", "--status"), ("start", "--stop"), ("status", "--json"), ("stop", "now"), ("stop", "--port")):
+            done = self.run_script(COMMAND, *words)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+            self.assertIn(f"; c2-lattice help {words[0]}\n", done.stderr)
         self.assertEqual(self.files(), {})
 
 

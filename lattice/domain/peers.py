@@ -29,7 +29,7 @@ TEXTS = Texts("peers", ("id",), ("summary", "activity"))
 AUTO_PAUSE = 20  # rejections, each forgotten after an hour
 FORGET_REJECTIONS_S = 3600.0
 PAUSED_BY_RULE = "the broker (too many rejected messages)"
-NOT_HERE = "no live peer '{}'; list_peers shows who is here"
+NOT_HERE = "list_peers shows who is here"
 
 _LISTED = (
     "id, role, summary, activity, working_dir, workspace, registered_at, last_heartbeat, paused, poll_interval_ms,"
@@ -509,7 +509,7 @@ def live(tx: Tx, peer_id: str) -> Any:
     """The row of a peer that is active or away. NotFound for any other."""
     row = tx.one("SELECT * FROM peers WHERE id = ? AND status IN ('active', 'away')", (peer_id,))
     if row is None:
-        raise NotFound(f"peer '{peer_id}' not found", hint=NOT_HERE.format(peer_id))
+        raise NotFound(f"peer '{peer_id}' not found", hint=NOT_HERE)
     return row
 
 
@@ -540,7 +540,7 @@ def over_budget(tx: Tx, peer_id: str) -> Forbidden | None:
 def known(tx: Tx, peer_id: str) -> Any:
     row = find(tx, peer_id)
     if row is None:
-        raise NotFound(f"peer '{peer_id}' not found", hint=NOT_HERE.format(peer_id))
+        raise NotFound(f"peer '{peer_id}' not found", hint=NOT_HERE)
     return row
 
 

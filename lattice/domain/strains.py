@@ -183,7 +183,7 @@ def _sent_to(tx: Tx, caller: Caller, strain: int) -> frozenset[str]:
     """To whom the caller has sent this text before: an answer may quote it, once; more than that is a game of two."""
     rows = tx.all(
         "SELECT DISTINCT d.recipient FROM messages m JOIN deliveries d ON d.message_id = m.id"
-        " WHERE (m.strain = ? OR m.id = ?) AND m.sender_id = ? LIMIT ?",
+        " WHERE (m.strain = ? OR m.id = ?) AND +m.sender_id = ? LIMIT ?",  # the sign: else all that the sender ever sent is read
         (strain, strain, caller.id, AT_MOST_COUNTED),
     )
     return frozenset(row["recipient"] for row in rows)

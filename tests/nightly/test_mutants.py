@@ -35,7 +35,10 @@ class TheTestsBite(unittest.TestCase):
                     if not waiting:
                         return
                     mutant = waiting.pop()
-                failed, said = self.failures(mutant, mutant.tests, seed)
+                for selection in mutant.tests:  # until one has caught it: without its protection a test may run for minutes
+                    failed, said = self.failures(mutant, (selection,), seed)
+                    if failed:
+                        break
                 with guard:
                     caught[mutant.name] = failed > 0
                     print(f"{'caught' if failed else 'MISSED'} {mutant.name}: {said}", flush=True)

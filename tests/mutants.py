@@ -216,7 +216,7 @@ MUTANTS = (
         'f"{nonce} {pid}".encode(), "sha256").hex()',
         "guard.test_tokens",
     ),
-    _off("a secret that others can read is used", "guard/tokens.py", "found.st_mode & 0o077", "guard.test_tokens"),
+    _off("a secret that others can read is used", "guard/tokens.py", "found.st_mode & 0o077", "threats.test_identity"),
     # -- what is on disk
     _instead(
         "a failed write is not undone", "store/writer.py", '            connection.execute("ROLLBACK TO one")\n', "", "store.test_writer"
@@ -253,7 +253,7 @@ MUTANTS = (
         "store/confined.py",
         "connection.set_progress_handler(patience.is_over, STEPS)",
         "pass",
-        "threats.test_paths",
+        "store.test_database",
     ),
     _off("who hung up is served, and its repeat refused", "broker/app.py", "self.has_left(call.request)", "broker.test_idempotency"),
     _instead(

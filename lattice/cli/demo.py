@@ -35,6 +35,7 @@ ARCHITECT, WORKERS = "ada", ("ben", "cleo", "dan")
 PACE_S = 1.1  # between two steps of a worker: a person can follow, and all of it takes about half a minute
 BOUND_S = 60.0
 REPEAT_S = 5.0  # how often it is said again what is being waited for
+PORTS = 3  # the free one that was found may be taken when the broker comes to it
 BROKER_S = 10.0
 INTERRUPTED = 130
 # What would make a session of the demo somebody else, or send it to another broker.
@@ -106,18 +107,22 @@ class Show:
         home = self.environ["C2_LATTICE_HOME"]
         settings.make_home(home)
         self.secret = load_secret(home)
-        self.port = _free_port()
-        self.environ["C2_LATTICE_PORT"] = str(self.port)
-        self.settings = settings.read(self.environ)
-        with open(os.path.join(home, "broker.log"), "ab") as log:
-            self.broker = subprocess.Popen(
-                _program("broker.py"), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, env=self.environ, **DETACHED
-            )
         give_up = time.monotonic() + BROKER_S
-        while daemon.probe(self.port, self.secret) != "ours":
-            if self.broker.poll() is not None or time.monotonic() > give_up:
-                raise OSError(f"its broker did not start on port {self.port}: {_last_line(os.path.join(home, 'broker.log'))}")
-            time.sleep(0.05)
+        for _ in range(PORTS):
+            self.port = _free_port()
+            self.environ["C2_LATTICE_PORT"] = str(self.port)
+            self.settings = settings.read(self.environ)
+            with open(os.path.join(home, "broker.log"), "ab") as log:
+                self.broker = subprocess.Popen(
+                    _program("broker.py"), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, env=self.environ, **DETACHED
+                )
+            while self.broker.poll() is None and time.monotonic() < give_up:
+                if daemon.probe(self.port, self.secret) == "ours":
+                    return
+                time.sleep(0.05)
+            if self.broker.poll() is None:
+                break  # it hangs; another would as well
+        raise OSError(f"its broker did not start on port {self.port}: {_last_line(os.path.join(home, 'broker.log'))}")
 
     def _show_page(self, no_browser: bool) -> None:
         _print(f"broker: its own, on 127.0.0.1:{self.port}, process {self.broker.pid if self.broker else 0}")

@@ -10,15 +10,18 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import unittest
+from unittest import mock
 
 from lattice.agent import process
+from lattice.cli import demo
 from lattice.cli.demo import PLAN, all_written_once
-from tests.running import TOP, Wire, environment, until
+from tests.running import TOP, Wire, environment, free_port, until
 
 QUICK_S = 0.02
 SCRIPT = """
@@ -166,6 +169,15 @@ class TheDemo(unittest.TestCase):
                 self.assertEqual(run.end(), 130, run.said())
                 self.assertIn("cleared away", run.said())
                 self.assert_nothing_is_left(run)
+
+    def test_a_port_that_was_taken_meanwhile_is_left_for_another(self) -> None:
+        show = demo.Show(keep=False)
+        self.addCleanup(show.clear_away)
+        with socket.create_server(("127.0.0.1", 0)) as theirs:
+            ports = [theirs.getsockname()[1], free_port()]
+            with mock.patch.object(demo, "_free_port", lambda: ports.pop(0)):
+                show._start_broker()
+        self.assertEqual([], ports)
 
     def test_a_part_that_is_missing_or_written_twice_is_found(self) -> None:
         folder = self.enterContext(tempfile.TemporaryDirectory())

@@ -16,7 +16,7 @@ from tests.figures import measured
 from tests.running import TOP, Broker, chance, figure
 
 NEEDS = "schemathesis: pip install schemathesis==4.32.5 (.ci/run does)"
-EXAMPLES = figure(3, 12, 200)
+EXAMPLES = figure(3, 12, 60)
 LEFT_OUT = ("events", "shutdown")
 
 

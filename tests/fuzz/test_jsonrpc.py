@@ -40,7 +40,7 @@ class Client:
             data += self.lines.next() + b"\n"
         for line in data[len(self.rest) :].split(b"\n")[:-1]:
             self._note(lines.due(bytes(line)))
-        cut = self.chosen.randrange(len(data)) if self.chosen.random() < 0.5 else len(data)
+        cut = self.chosen.randrange(len(data) + 1) if self.chosen.random() < 0.5 else len(data)
         self.rest = bytes(data[cut:])
         self.session.send(bytes(data[:cut]))
 

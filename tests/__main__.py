@@ -96,7 +96,8 @@ LONG = (
     "tests.storms.test_kills",
     "tests.storms.test_mail_through_faults",
     "tests.storms.test_linear",
-    "tests.storms.test_starts",
+    "tests.storms.test_crash_points",
+    "tests.properties.test_model_hypothesis",
     "tests.nightly.test_mutants",
 )
 # What --storms and --nightly choose; the last only at night, or by name.
@@ -219,8 +220,9 @@ def _run(modules: list[str], options: argparse.Namespace) -> int:
     alone = [module for module in modules if _is_under_any(module, ALONE)]
     quiet = [module for module in modules if _is_under_any(module, QUIET)]
     others = sorted((module for module in modules if module not in {*alone, *quiet}), key=lambda module: not _is_under_any(module, LONG))
-    _work_off([(quiet, 2), (others, max(1, options.jobs))], tally, options, seed)
-    _work_off([(alone, 1)], tally, options, seed)
+    lanes = [[quiet, others], [quiet], *[[others]] * max(1, options.jobs)]  # who mostly waited goes on with the others
+    _work_off(lanes, tally, options, seed)
+    _work_off([[alone]], tally, options, seed)
     _report(tally, time.monotonic() - started)
     if options.record:
         with open(options.record, "w", encoding="utf-8") as file:
@@ -234,25 +236,23 @@ def _run(modules: list[str], options: argparse.Namespace) -> int:
     return 1 if failed or not passed + skipped else 0
 
 
-def _work_off(lanes: list[tuple[list[str], int]], tally: Tally, options: argparse.Namespace, seed: int) -> None:
-    """Run the modules of each lane in order, as many at once as the lane says."""
+def _work_off(lanes: list[list[list[str]]], tally: Tally, options: argparse.Namespace, seed: int) -> None:
+    """Run the modules of these lists, each once and in order; a lane is one module at a time, from its first list that has one left."""
 
-    def mind(waiting: list[str]) -> None:
+    def mind(lane: list[list[str]]) -> None:
         while True:
             with tally.lock:
-                if not waiting:
+                waiting = next((modules for modules in lane if modules), None)
+                if waiting is None:
                     return
-                module = waiting.pop()
+                module = waiting.pop(0)
             started = time.monotonic()
             records, measured = _run_module(module, options, seed)
             with tally.lock:
                 tally.measured += measured
             tally.add(module, records, time.monotonic() - started)
 
-    minders = []
-    for modules, jobs in lanes:
-        waiting = list(reversed(modules))
-        minders += [threading.Thread(target=mind, args=(waiting,)) for _ in range(jobs)]
+    minders = [threading.Thread(target=mind, args=(lane,)) for lane in lanes]
     for minder in minders:
         minder.start()
     for minder in minders:

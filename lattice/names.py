@@ -68,7 +68,7 @@ def lock_path(path: str, base: str, *, folds: bool | None = None) -> str:
 
     Reads directory entries (lstat), never opens the file. On a file system that folds case the
     spelling on disk cannot be asked cheaply, so there the path is case-folded (`folds`; None: as this system does).
-    BadRequest on NUL or control characters and on more than MAX_PATH characters.
+    BadRequest on NUL, control characters, what no name of a file can hold, and on more than MAX_PATH characters.
     """
     import unicodedata  # here: a session loads this module before its first answer (design D13)
 
@@ -81,6 +81,10 @@ def lock_path(path: str, base: str, *, folds: bool | None = None) -> str:
         raise BadRequest("file_path contains a control character")
     if base:
         text = os.path.join(base, text)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise BadRequest("file_path contains half of a surrogate pair, which is in no name of a file") from None
     if os.path.isabs(text):
         text = os.path.realpath(text)
     text = os.path.normpath(text).replace("\\", "/")

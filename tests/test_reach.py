@@ -87,6 +87,8 @@ class OneFileIsOnePath(Folder):
             "src/ /",
             "src/ *.py",
             "*/" * 33 + "x",
+            "src/\ud800.py",
+            "src/\ud800/*.py",
         ):
             with self.assertRaises(BadRequest, msg=repr(text)):
                 self.of(text)

@@ -111,8 +111,8 @@ class Commands(Guarded):
     def test_a_command_that_writes_a_held_file_is_refused(self) -> None:
         self.lock()
         commands = ("echo x > src/app.py", f"sed -i s/x/y/ {self.file}", "cd src && tee app.py < /dev/null", "git checkout -- src/app.py")
-        for command in (*commands, "rm src/app.py"):
-            with self.subTest(command):
+        for command in (*commands, "rm src/app.py", "echo x > \ud800.py; echo x > src/app.py"):
+            with self.subTest(ascii(command)):
                 self.refused(self.bash(command))
 
     def test_a_command_that_goes_through_a_link_is_refused(self) -> None:

@@ -88,6 +88,10 @@ QUIET = (
     "tests.storms.test_orphans",
     "tests.storms.test_squatters",
     "tests.cli.test_demo",
+    "tests.cli.test_launch",
+    "tests.cli.test_restore",
+    "tests.stories.test_delivery",
+    "tests.stories.test_unheard_enrolment",
     "tests.threats.test_http",
     "tests.nightly.test_soak",
 )

@@ -64,8 +64,9 @@ def publish(tier: str, lines: list[dict[str, Any]], failed: set[str], ran: list[
         faults = sorted(test for test in failed if any(_is_under(test, place) for place in row.where))
         kept.setdefault(row.id, {})[tier] = {**about, "figures": figures} | ({"failed": faults} if faults else {})
         wrong += [f"{row.id}: {what}" for what in [*bar.misses(row, tier, figures), *(f"{test} failed" for test in faults)]]
+    kept = {row.id: kept[row.id] for row in bar.ROWS if row.id in kept}
     with open(KEPT, "w", encoding="utf-8") as file:
-        json.dump(kept, file, indent=1, sort_keys=True)
+        json.dump(kept, file, indent=1)  # the order of the figures is that in which their test says them, here and on the page
         file.write("\n")
     with open(PAGE, "w", encoding="utf-8") as file:
         file.write(page(kept))

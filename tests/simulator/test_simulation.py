@@ -78,7 +78,7 @@ class TheSimulatorBites(Simulated):
     def test_a_planted_fault_is_found(self) -> None:
         chosen = chance(self)
         names = list(FAULTS)
-        for name in chosen.sample(names, figure(6, len(names))):
+        for name in chosen.sample(names, figure(3, len(names))):
             with self.subTest(name):
                 self.assertTrue(any(self.finds(name, seed) for seed in range(1, BITES_WITHIN + 1)), f"not found in {BITES_WITHIN} worlds")
 

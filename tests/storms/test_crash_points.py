@@ -19,7 +19,7 @@ from tests.running import chance, figure
 from tests.storms import crash_life
 from tests.storms.remains import Judge, Lives
 
-POINTS = {"whole": figure(10, 440, 100_000), "upgrade": figure(6, 100, 100_000)}  # at night: all that there are
+POINTS = {"whole": figure(6, 440, 100_000), "upgrade": figure(4, 100, 100_000)}  # at night: all that there are
 TOGETHER = 50  # crash points that are near each other, for which one strace serves: so few harmless calls go before
 # By the kernel's own names, which differ between machines.
 CALLS = {kind: kind for kind in crash_life.PADS} | {"unlink": "?unlink,?unlinkat", "link": "?link,?linkat"}

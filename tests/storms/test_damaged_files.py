@@ -209,7 +209,7 @@ def _made() -> list[Fixture]:
 
 
 FIXTURES = _made()
-SOME = figure(12, len(FIXTURES))
+SOME = figure(8, len(FIXTURES))
 
 
 @unittest.skipIf(os.name == "nt", "pipes, sockets and links of POSIX")

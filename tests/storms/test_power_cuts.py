@@ -15,7 +15,7 @@ from tests.running import chance, figure
 from tests.storms import crash_life, power
 from tests.storms.remains import Judge, Lives
 
-CUTS = {"whole": figure(14, 260, 4_000), "upgrade": figure(6, 60, 1_000)}
+CUTS = {"whole": figure(8, 260, 4_000), "upgrade": figure(4, 60, 1_000)}
 CONTROL = 12
 
 

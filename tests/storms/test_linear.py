@@ -20,7 +20,7 @@ from tests.linear.bugs import BUGS
 from tests.running import TOP, chance, figure
 
 SIDE_BY_SIDE = 2
-PLAIN, BY_HAND = figure(16, 840, 3200), figure(6, 160, 800)  # histories; by hand: with a clock that is moved, so that leases run out
+PLAIN, BY_HAND = figure(8, 840, 3200), figure(4, 160, 800)  # histories; by hand: with a clock that is moved, so that leases run out
 KILLS = figure(2, 40, 200)
 PARTS = figure(1, 4, 20)
 PLANTED = figure(4, len(BUGS))
